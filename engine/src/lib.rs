@@ -1,0 +1,1 @@
+//! Green threads on their own stacks: fibers, timers, a reactor and a hub.
