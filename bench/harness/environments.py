@@ -1,0 +1,68 @@
+"""The two virtual environments: this tree built in release mode, and upstream from PyPI.
+
+Both live below target/, are kept between runs, and are brought up to date at each.
+
+Invariant: ours is installed from a wheel of this tree as it is now, never from an older build.
+"""
+
+import subprocess
+import sys
+
+UPSTREAM = ("eventlet==0.41.3", "greenlet==3.5.6")
+MATURIN = "maturin>=1.9,<2"
+
+
+def find_python(name):
+    """The interpreter called ``name``: a path, a command, or a version such as 3.12."""
+    for candidate in (name, f"python{name}"):
+        try:
+            answer = _output([candidate, "-c", "import sys; print(sys.executable)"])
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return answer
+    sys.exit(f"bench: no interpreter {name!r}")
+
+
+def version(python):
+    """(major, minor, patch) of an interpreter."""
+    code = "import sys; print(*sys.version_info[:3])"
+    return tuple(int(part) for part in _output([python, "-c", code]).split())
+
+
+def _output(command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _pip(python, *arguments):
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*command, *arguments], check=True)
+
+
+def _venv(base, folder):
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([base, "-m", "venv", folder], check=True)
+    return python
+
+
+def upstream(base, scratch):
+    """The interpreter of an environment with upstream's packages."""
+    major, minor, _ = version(base)
+    python = _venv(base, scratch / f"upstream-{major}.{minor}")
+    _pip(python, *UPSTREAM)
+    return python
+
+
+def ours(base, scratch, root):
+    """The interpreter of an environment with this tree, built now."""
+    major, minor, _ = version(base)
+    python = _venv(base, scratch / f"ours-{major}.{minor}")
+    wheels = scratch / f"wheels-{major}.{minor}"
+    for old in wheels.glob("*.whl"):
+        old.unlink()
+    _pip(python, MATURIN)
+    build = [python, "-m", "maturin", "build", "--release", "--quiet", "--out", wheels]
+    subprocess.run([*build, "--interpreter", python], check=True, cwd=root)
+    (wheel,) = wheels.glob("*.whl")
+    _pip(python, "--force-reinstall", "--no-deps", wheel)
+    return python

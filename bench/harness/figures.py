@@ -1,0 +1,125 @@
+"""The figures to reach: one entry per line of the project's table.
+
+A limit is judged on medians: ``AtMost`` compares ours with upstream, ``NearFloor`` ours with a
+plain C program, ``Equal`` ours with another figure of ours.
+
+Invariant: limits are stated here and nowhere else; a figure without a limit is information.
+"""
+
+from dataclasses import dataclass
+
+NANOSECONDS, MICROSECONDS, MILLISECONDS, BYTES = "ns", "us", "ms", "B"
+PER = {NANOSECONDS: 1, MICROSECONDS: 1000, MILLISECONDS: 1_000_000, BYTES: 1}
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Ours may be at most ``share`` of upstream; below it, if ``strict``."""
+
+    share: float
+    text: str
+    strict: bool = False
+
+    def met(self, ours, upstream, _floor, _twin):
+        """Whether the limit is kept; None without an upstream figure."""
+        if upstream is None:
+            return None
+        return ours < self.share * upstream if self.strict else ours <= self.share * upstream
+
+
+@dataclass(frozen=True)
+class NearFloor:
+    """Ours may exceed the C program's figure by ``plus``, or by the factor ``times``."""
+
+    text: str
+    plus: float = 0
+    times: float = 1
+
+    def met(self, ours, _upstream, floor, _twin):
+        """Whether the limit is kept; None without a floor."""
+        return None if floor is None else ours <= self.times * floor + self.plus
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Ours must be within ``share`` of our own figure ``twin``."""
+
+    twin: str
+    share: float
+    text: str
+
+    def met(self, ours, _upstream, _floor, twin):
+        """Whether the limit is kept; None if the twin was not measured."""
+        return None if twin is None else abs(ours - twin) <= self.share * twin
+
+
+def fraction(divisor):
+    """The limit "at most 1/divisor of upstream"."""
+    return AtMost(1 / divisor, f"<= 1/{divisor:g}")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One benchmark: ``script`` and ``work`` name the program, ``title`` the line of the table."""
+
+    name: str
+    title: str
+    script: str
+    work: str
+    unit: str
+    limits: tuple
+    fresh: bool = False  # one round per process, because the first is the only honest one
+
+    def bound_to(self, python):
+        """The limits that hold on this (major, minor) version."""
+        if self.script == "memory":
+            if python >= (3, 14):
+                return (AtMost(1, "< 1.0", strict=True),)
+            return (AtMost(1.1, "<= 1.1"),)
+        return self.limits
+
+
+def _figure(script, work, title, limits=(), unit=NANOSECONDS, fresh=False):
+    if not isinstance(limits, tuple):
+        limits = (limits,)
+    return Figure(f"{script}.{work}", title, script, work, unit, limits, fresh)
+
+
+PROGRAMS = (
+    _figure("switch", "shallow", "switch round trip, shallow", fraction(6)),
+    _figure(
+        "switch",
+        "deep",
+        "switch round trip, 50 C calls deep",
+        (fraction(80), Equal("switch.shallow", 0.1, "shallow +-10 %")),
+    ),
+    _figure("switch", "siblings", "siblings round trip, shallow", fraction(6)),
+    _figure(
+        "switch",
+        "siblings_deep",
+        "siblings round trip, both 50 C calls deep",
+        (fraction(80), Equal("switch.siblings", 0.1, "shallow +-10 %")),
+    ),
+    _figure("lifecycle", "finish", "greenlet create + run + finish", fraction(40)),
+    _figure("lifecycle", "kill", "greenlet create + park + kill", fraction(15)),
+    _figure("lifecycle", "throw", "throw round trip", fraction(10)),
+    _figure("memory", "parked_10k", "memory per suspended greenlet, 10k", (), BYTES, True),
+    _figure("memory", "parked_100k", "memory per suspended greenlet, 100k", (), BYTES, True),
+    _figure("sleep", "one", "sleep(0), 1 green thread", fraction(20)),
+    _figure("sleep", "two", "sleep(0), 2 green threads", fraction(20)),
+    _figure("sleep", "thousand", "sleep(0), 1000 green threads", fraction(20)),
+    _figure("spawn", "one_by_one", "spawn + wait, one by one", fraction(30)),
+    _figure("spawn", "together", "spawn + wait, 10k together", fraction(30)),
+    _figure("spawn", "spawn_n", "spawn_n, 10k drained", fraction(40)),
+    _figure("spawn", "pool", "GreenPool(1000).spawn_n, 10k + waitall", fraction(20)),
+    _figure("timers", "fired", "100k timers scheduled and fired", fraction(10)),
+    _figure("timers", "cancelled", "100k timers scheduled and cancelled", fraction(4)),
+    _figure("timers", "timeout", "Timeout that never fires", fraction(5)),
+    _figure("pingpong", "unix", "in-process ping-pong, Unix socket", fraction(3.5), MICROSECONDS),
+    _figure("pingpong", "tcp", "in-process ping-pong, TCP", fraction(1.8), MICROSECONDS),
+    _figure("import_time", "import", "import eventlet", fraction(8), MILLISECONDS, True),
+)
+
+ECHO_CPU = NearFloor("<= C + 1.5 us", plus=1500)
+ECHO_P99 = NearFloor("<= 2 x C", times=2)
+ECHO_CONNECTIONS = (100, 1000)

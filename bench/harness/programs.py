@@ -1,0 +1,80 @@
+"""Measures the single-process benchmarks: rounds of ours and upstream in turn.
+
+Figures of one script are measured together, round by round, so that what is compared has seen the
+same minutes of the machine.
+
+Invariant: each round of ours has a round of upstream right beside it.
+"""
+
+from .processes import Failed, Worker
+
+ROUNDS = 5  # per process
+FRESH = 3  # processes per repeat, for figures that allow one round each
+
+
+class Samples:
+    """What was measured of one figure: value lists by side, or why there is none."""
+
+    def __init__(self):
+        self.values = {}
+        self.failures = {}
+
+    def add(self, side, value):
+        """Records one round."""
+        self.values.setdefault(side, []).append(value)
+
+    def fail(self, side, reason):
+        """Records that this side cannot be measured."""
+        self.failures.setdefault(side, str(reason))
+
+
+def by_script(figures):
+    """Groups figures by their script, in order."""
+    groups = {}
+    for figure in figures:
+        groups.setdefault(figure.script, []).append(figure)
+    return groups.values()
+
+
+def _workers(group, pythons, folder, core, samples):
+    """Starts and warms up every (figure, side) of a group that has not failed."""
+    workers = {}
+    for figure in group:
+        for side, python in pythons.items():
+            if side in samples[figure.name].failures:
+                continue
+            worker = Worker(python, folder, figure, core)
+            try:
+                worker.wait_ready()
+                workers[figure, side] = worker
+            except Failed as reason:
+                samples[figure.name].fail(side, reason)
+                worker.close()
+    return workers
+
+
+def _rounds(count, workers, samples):
+    """Alternates ``count`` rounds over all workers."""
+    for _ in range(count):
+        for (figure, side), worker in list(workers.items()):
+            try:
+                samples[figure.name].add(side, worker.round())
+            except Failed as reason:
+                samples[figure.name].fail(side, reason)
+                workers.pop((figure, side)).close()
+
+
+def measure(figures, pythons, folder, core, repeats, say):
+    """Samples by figure name; ``pythons`` maps each side to its interpreter."""
+    samples = {figure.name: Samples() for figure in figures}
+    for group in by_script(figures):
+        fresh = group[0].fresh
+        for repeat in range(repeats * FRESH if fresh else repeats):
+            say(f"{group[0].script} {repeat + 1}")
+            workers = _workers(group, pythons, folder, core, samples)
+            try:
+                _rounds(1 if fresh else ROUNDS, workers, samples)
+            finally:
+                for worker in workers.values():
+                    worker.close()
+    return samples

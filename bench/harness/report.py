@@ -1,0 +1,146 @@
+"""The table, the machine's description, and the record in RESULTS.md.
+
+Invariant: a median is never shown without its range, and nothing here names a path of the machine.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+
+from .figures import PER
+
+SIDES = ("ours", "upstream", "C")
+HEADER = ("work", "ours", "upstream", "C", "ratio", "limit", "")
+
+
+def median(samples, side):
+    """The median of one side, or None."""
+    values = samples.values.get(side)
+    return statistics.median(values) if values else None
+
+
+def _cell(samples, side, unit):
+    values = samples.values.get(side)
+    if not values:
+        return "failed" if side in samples.failures else ""
+    middle, least, most = (
+        _number(value / PER[unit])
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} {unit} ({least}-{most})"
+
+
+def _number(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(ours, upstream):
+    if not ours or not upstream:
+        return ""
+    return f"1/{upstream / ours:.3g}" if ours < upstream else f"{ours / upstream:.2f}"
+
+
+def judge(figures, samples, python):
+    """One dict per line of the table: medians, ratio, limits and the verdict."""
+    lines = []
+    for figure in figures:
+        found = samples[figure.name]
+        ours, upstream, floor = (median(found, side) for side in SIDES)
+        verdicts = []
+        for limit in figure.bound_to(python):
+            twin = samples.get(getattr(limit, "twin", ""))
+            met = ours is not None and limit.met(
+                ours, upstream, floor, twin and median(twin, "ours")
+            )
+            if met is not None:
+                verdicts.append((limit.text, met))
+        lines.append(
+            {
+                "name": figure.name,
+                "title": figure.title,
+                "unit": figure.unit,
+                "cells": [_cell(found, side, figure.unit) for side in SIDES],
+                "ratio": _ratio(ours, upstream),
+                "limits": [text for text, _ in verdicts],
+                "verdict": _verdict(found, verdicts),
+                "samples": found.values,
+                "failures": found.failures,
+            }
+        )
+    return lines
+
+
+def _verdict(samples, verdicts):
+    if "ours" in samples.failures:
+        return "failed"
+    if not verdicts:
+        return ""
+    missed = [text for text, met in verdicts if not met]
+    return (
+        "ok" if not missed else "missed" if len(missed) == len(verdicts) else f"missed {missed[0]}"
+    )
+
+
+def table(lines):
+    """The lines as a Markdown table, padded so that it also reads well on a terminal."""
+    rows = [HEADER]
+    for line in lines:
+        limits = ", ".join(line["limits"])
+        rows.append((line["title"], *line["cells"], line["ratio"], limits, line["verdict"]))
+    keep = [
+        index for index in range(len(HEADER)) if index == 6 or any(row[index] for row in rows[1:])
+    ]
+    rows = [[row[index] for index in keep] for row in rows]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(keep))]
+    rows.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    )
+
+
+def failures(lines):
+    """One sentence per side that could not be measured."""
+    return [
+        f"{line['title']}, {side}: {reason}"
+        for line in lines
+        for side, reason in line["failures"].items()
+    ]
+
+
+def machine(python):
+    """The class of this machine in one line."""
+    model = platform.machine()
+    with open("/proc/cpuinfo") as file:
+        for text in file:
+            if text.startswith("model name"):
+                model = text.partition(":")[2].strip()
+                break
+    kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
+    version = ".".join(map(str, python))
+    return (
+        f"{os.cpu_count()} x {model} ({platform.machine()}), "
+        f"{platform.system()} {kernel}, CPython {version}"
+    )
+
+
+def commit(root):
+    """The short hash of the tree, with a "+" if it has uncommitted changes."""
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + (
+        "+" if git("status", "--porcelain", "-uno") else ""
+    )
+
+
+def record(path, heading, body):
+    """Appends one run to the record."""
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"\n## {day}, {heading}\n\n{body}\n")

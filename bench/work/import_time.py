@@ -1,0 +1,28 @@
+"""CPU time of ``import eventlet`` in a fresh process, in nanoseconds.
+
+One measurement per process.
+
+Invariant: what the meter itself imports is there before the first clock reading, for both
+implementations alike.
+"""
+
+import time
+
+import meter
+
+
+def importing():
+    """Times the first import."""
+
+    def run(_):
+        start = time.process_time_ns()
+        import eventlet
+
+        took = time.process_time_ns() - start
+        assert eventlet.sleep
+        return took
+
+    return run
+
+
+meter.main({"import": meter.Work(importing, direct=True)})
