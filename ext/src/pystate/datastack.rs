@@ -1,0 +1,100 @@
+//! The chunks that hold Python frames (CPython 3.11 and later).
+//!
+//! A greenlet's root chunk lies in its own stack mapping. CPython never frees it: it frees a chunk
+//! when the frame at `data[0]` ends, and our first frame starts at `data[1]`, exactly as in the
+//! root chunks that CPython makes. Chunks above it come from CPython's arena allocator.
+
+use super::StackBounds;
+use pyo3::ffi;
+use std::mem::offset_of;
+use std::ptr;
+
+/// `_PyStackChunk`: the header of a chunk; `data` goes on to the end of the chunk.
+#[repr(C)]
+pub(super) struct StackChunk {
+    pub(super) previous: *mut StackChunk,
+    pub(super) size: usize,
+    pub(super) top: usize,
+    pub(super) data: [*mut ffi::PyObject; 1],
+}
+
+/// `datastack_chunk`, `datastack_top` and `datastack_limit`, neighbours in every version.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct DataStack {
+    pub(super) chunk: *mut StackChunk,
+    pub(super) top: *mut *mut ffi::PyObject,
+    pub(super) limit: *mut *mut ffi::PyObject,
+}
+
+impl DataStack {
+    /// No chunk: CPython makes a root chunk of its own at the next Python frame.
+    pub(super) const EMPTY: DataStack = DataStack {
+        chunk: ptr::null_mut(),
+        top: ptr::null_mut(),
+        limit: ptr::null_mut(),
+    };
+
+    /// An empty data stack whose root chunk is the memory that `stack` names.
+    #[inline(always)]
+    pub(super) fn preset(stack: &StackBounds) -> DataStack {
+        let chunk = stack.chunk.cast::<StackChunk>();
+        let header = StackChunk {
+            previous: ptr::null_mut(),
+            size: stack.chunk_len,
+            top: 0,
+            data: [ptr::null_mut()],
+        };
+        // SAFETY: StackBounds names writable memory, aligned and long enough for the header, that
+        // nothing else uses while the greenlet lives; its maker keeps that.
+        unsafe { chunk.write(header) };
+        let first = stack
+            .chunk
+            .wrapping_add(offset_of!(StackChunk, data) + size_of::<usize>());
+        let limit = stack.chunk.wrapping_add(stack.chunk_len);
+        DataStack {
+            chunk,
+            top: first.cast(),
+            limit: limit.cast(),
+        }
+    }
+
+    /// Frees the chunks above the root chunk, which a finished greenlet can leave behind.
+    #[inline(always)]
+    pub(super) fn free_above_root(self) {
+        if self.chunk.is_null() {
+            return;
+        }
+        // SAFETY: chunks of the running thread stay valid until CPython or this function frees
+        // them, and the GIL is held.
+        let root = unsafe { (*self.chunk).previous }.is_null();
+        if !root {
+            self.free_chunks();
+        }
+    }
+
+    #[cold]
+    fn free_chunks(self) {
+        let mut arena = ffi::PyObjectArenaAllocator {
+            ctx: ptr::null_mut(),
+            alloc: None,
+            free: None,
+        };
+        // SAFETY: `arena` is a valid place for the result.
+        unsafe { ffi::PyObject_GetArenaAllocator(&raw mut arena) };
+        let mut chunk = self.chunk;
+        loop {
+            // SAFETY: `chunk` is a chunk of this data stack that has not been freed yet.
+            let previous = unsafe { (*chunk).previous };
+            if previous.is_null() {
+                return;
+            }
+            // SAFETY: as above.
+            let size = unsafe { (*chunk).size };
+            if let Some(free) = arena.free {
+                free(arena.ctx, chunk.cast(), size);
+            }
+            chunk = previous;
+        }
+    }
+}
