@@ -45,7 +45,7 @@ def start(command, core):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: _prepare(core),  # noqa: PLW1509: this process has one thread
+        preexec_fn=lambda: _prepare(core),  # noqa: PLW1509 (one thread here)
         env=environment(),
     )
 
