@@ -1,1 +1,8 @@
 //! Green threads on their own stacks: fibers, timers, a reactor and a hub.
+
+#[allow(unsafe_code, reason = "reads the kernel's clock, which std keeps to itself")]
+pub mod clock;
+#[allow(unsafe_code, reason = "the jump between stacks is assembly")]
+pub mod fiber;
+#[allow(unsafe_code, reason = "maps, protects and unmaps memory")]
+pub mod stack;
