@@ -1,18 +1,25 @@
 //! `greenlet._core`: greenlets, hub and green I/O on CPython. This file only registers.
 
-use pyo3::prelude::*;
-
-#[allow(
-    unsafe_code,
-    dead_code,
-    unused_imports,
-    reason = "mirrors PyThreadState; used by the greenlet module"
-)]
+mod capi;
+mod error;
+mod gil_cell;
+mod greenlet;
+mod hub;
+mod object;
+mod overflow;
+mod process;
+#[allow(unsafe_code)] // mirrors PyThreadState
 mod pystate;
+mod thread;
+mod trace;
+
+use pyo3::prelude::*;
 
 /// The extension module.
 #[pymodule]
-fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    pystate::self_check(m.py())?;
-    m.add_function(wrap_pyfunction!(pystate::layout, m)?)
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    pystate::self_check(module.py())?;
+    greenlet::register(module)?;
+    process::register(module)?;
+    capi::register(module)
 }

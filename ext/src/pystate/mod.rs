@@ -120,4 +120,30 @@ pub unsafe fn charge_depth(ts: *mut ffi::PyThreadState, levels: c_int) {
     version::charge_depth(unsafe { version::mirror(ts) }, levels);
 }
 
+/// Stops `sys.settrace` and `sys.setprofile` functions of the thread until [`leave_tracing`].
+///
+/// # Safety
+/// * `ts` is the state of the calling thread and the GIL is held.
+#[cfg(Py_3_11)]
+pub unsafe fn enter_tracing(ts: *mut ffi::PyThreadState) {
+    // SAFETY: the caller passes its own thread state.
+    unsafe { ffi::PyThreadState_EnterTracing(ts) };
+}
+
+/// Undoes one [`enter_tracing`].
+///
+/// # Safety
+/// * `ts` is the state of the calling thread and the GIL is held.
+#[cfg(Py_3_11)]
+pub unsafe fn leave_tracing(ts: *mut ffi::PyThreadState) {
+    // SAFETY: the caller passes its own thread state.
+    unsafe { ffi::PyThreadState_LeaveTracing(ts) };
+}
+
+#[cfg(not(Py_3_11))]
+pub use version::{enter_tracing, leave_tracing};
+
+/// Bytes of the root frame chunk above each stack: what CPython itself maps for a thread's first.
+pub const CHUNK_SIZE: usize = 16 * 1024;
+
 pub use check::{layout, self_check};

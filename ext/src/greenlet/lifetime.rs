@@ -1,0 +1,276 @@
+//! Birth and death of greenlet objects: `tp_new`, `tp_init`, `tp_dealloc` and the collector's slots.
+//!
+//! A suspended greenlet that loses its last reference is brought back to life for as long as it takes to throw
+//! GreenletExit into it; in another thread than its own it is queued there. It may survive (somebody caught the
+//! exception or took a reference): then it simply lives on. The collector does not look into suspended
+//! greenlets: their stacks may hold references that it cannot see.
+#![allow(unsafe_code)] // type slots
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+use pyo3::ffi;
+
+use super::{Gr, Phase, PyGreenlet, allocate, exit_class, switch};
+use crate::error::{Pending, Raised, Result};
+use crate::object::Object;
+use crate::thread::Thread;
+
+/// `tp_new`: an unstarted greenlet whose parent is the current one.
+pub unsafe extern "C" fn new(
+    kind: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    create(kind).map_or(ptr::null_mut(), Object::into_ptr)
+}
+
+fn create(kind: *mut ffi::PyTypeObject) -> Option<Object> {
+    let parent = super::current().ok()?;
+    let object = allocate(kind, false)?;
+    Gr::from_object(&object).get().parent.replace(Some(parent.object()));
+    Some(object)
+}
+
+/// `tp_init`: `greenlet(run=None, parent=None)`.
+pub unsafe extern "C" fn init(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> c_int {
+    let mut names = [c"run".as_ptr() as *mut c_char, c"parent".as_ptr() as *mut c_char, ptr::null_mut()];
+    let (mut run, mut parent) = (ptr::null_mut::<ffi::PyObject>(), ptr::null_mut::<ffi::PyObject>());
+    // SAFETY: the format asks for at most two objects, into the two places given.
+    let parsed = unsafe {
+        ffi::PyArg_ParseTupleAndKeywords(
+            args,
+            kwargs,
+            c"|OO:green".as_ptr(),
+            names.as_mut_ptr().cast(),
+            &mut run,
+            &mut parent,
+        )
+    };
+    if parsed == 0 {
+        return -1;
+    }
+    status(set_up(Gr::from_ptr(slf), run, parent))
+}
+
+/// 0 or -1, as C wants it.
+pub fn status(result: Result<()>) -> c_int {
+    if result.is_ok() { 0 } else { -1 }
+}
+
+/// Applies the constructor's arguments: borrowed, null when absent.
+pub fn set_up(me: Gr, run: *mut ffi::PyObject, parent: *mut ffi::PyObject) -> Result<()> {
+    if !run.is_null() {
+        super::attributes::set_run(me, run)?;
+    }
+    // SAFETY: `None` is immortal.
+    if !parent.is_null() && !ptr::eq(parent, unsafe { ffi::Py_None() }) {
+        super::attributes::set_parent(me, parent)?;
+    }
+    Ok(())
+}
+
+/// `tp_vectorcall` of the type: `greenlet(...)` without a tuple.
+pub unsafe extern "C" fn vectorcall(
+    kind: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: plain arithmetic on the flag word.
+    let count = unsafe { ffi::PyVectorcall_NARGS(nargsf) } as usize;
+    if !kwnames.is_null() || count > 2 {
+        return call_slowly(kind, args, count, kwnames);
+    }
+    // SAFETY: the callee may read that many borrowed pointers.
+    let args = unsafe { std::slice::from_raw_parts(args, count) };
+    let Some(object) = create(kind.cast()) else { return ptr::null_mut() };
+    let argument = |index: usize| args.get(index).copied().unwrap_or(ptr::null_mut());
+    match set_up(Gr::from_object(&object), argument(0), argument(1)) {
+        Ok(()) => object.into_ptr(),
+        Err(Raised) => ptr::null_mut(),
+    }
+}
+
+/// `vectorcall` with keywords (or too many arguments, which `init` reports).
+#[cold]
+fn call_slowly(
+    kind: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let Ok((args, kwargs)) = super::attributes::pack(args, count, kwnames) else { return ptr::null_mut() };
+    let Some(object) = create(kind.cast()) else { return ptr::null_mut() };
+    let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
+    // SAFETY: the new greenlet, a tuple, a dictionary or null.
+    if unsafe { init(object.as_ptr(), args.as_ptr(), kwargs) } < 0 {
+        return ptr::null_mut();
+    }
+    object.into_ptr()
+}
+
+/// `tp_is_gc`: suspended greenlets are not the collector's business.
+pub unsafe extern "C" fn is_gc(slf: *mut ffi::PyObject) -> c_int {
+    let greenlet = Gr::from_ptr(slf).get();
+    c_int::from(greenlet.main || greenlet.phase.get() != Phase::Active)
+}
+
+/// `tp_traverse`.
+pub unsafe extern "C" fn traverse(slf: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    let raw: *mut PyGreenlet = slf.cast();
+    // SAFETY: a live greenlet.
+    let dict = unsafe { (*raw).dict };
+    if !dict.is_null() {
+        // SAFETY: the collector's own function on a live object.
+        let stop = unsafe { visit(dict, arg) };
+        if stop != 0 {
+            return stop;
+        }
+    }
+    let greenlet = Gr::from_ptr(slf).get();
+    for slot in [&greenlet.parent, &greenlet.run] {
+        // SAFETY: the collector's arguments, passed on.
+        let stop = unsafe { slot.traverse(visit, arg) };
+        if stop != 0 {
+            return stop;
+        }
+    }
+    if greenlet.phase.get() == Phase::Active && Gr::from_ptr(slf).is_running() {
+        return 0; // what it holds is in the thread state, which the collector sees by itself
+    }
+    // SAFETY: not running, so its state is at rest; the collector's arguments, passed on.
+    unsafe { (*greenlet.state.get()).traverse(visit, arg) }
+}
+
+/// `tp_clear`.
+pub unsafe extern "C" fn clear(slf: *mut ffi::PyObject) -> c_int {
+    let greenlet = Gr::from_ptr(slf).get();
+    greenlet.parent.take();
+    greenlet.run.take();
+    if greenlet.phase.get() != Phase::Active {
+        // SAFETY: not active: nobody else uses its state.
+        let context = unsafe { (*greenlet.state.get()).set_context(ptr::null_mut()) };
+        // SAFETY: owned or null.
+        drop(unsafe { Object::from_owned(context) });
+    }
+    let raw: *mut PyGreenlet = slf.cast();
+    // SAFETY: a live greenlet; the slot gives its reference away.
+    let dict = unsafe { ptr::replace(&raw mut (*raw).dict, ptr::null_mut()) };
+    // SAFETY: owned or null.
+    drop(unsafe { Object::from_owned(dict) });
+    0
+}
+
+/// `tp_dealloc`.
+pub unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
+    // SAFETY: the collector may or may not track it.
+    unsafe { ffi::PyObject_GC_UnTrack(slf.cast()) };
+    let me = Gr::from_ptr(slf);
+    let greenlet = me.get();
+    if greenlet.phase.get() == Phase::Active && !greenlet.main && survives(me) {
+        return;
+    }
+    let raw: *mut PyGreenlet = slf.cast();
+    // SAFETY: the object is being destroyed by us; the field is a plain pointer.
+    if !unsafe { (*raw).weakreflist }.is_null() {
+        // SAFETY: weak references to an object in its dealloc.
+        unsafe { ffi::PyObject_ClearWeakRefs(slf) };
+    }
+    // SAFETY: as above.
+    unsafe { clear(slf) };
+    // SAFETY: made by `allocate`, not freed before.
+    drop(unsafe { Box::from_raw((*raw).greenlet) });
+    // SAFETY: a live object of a ready type.
+    let free = unsafe { (*ffi::Py_TYPE(slf)).tp_free }.expect("a ready type has tp_free");
+    // SAFETY: the type's own deallocator, last use of the object.
+    unsafe { free(slf.cast()) };
+}
+
+/// Ends a suspended greenlet that has lost its last reference. True if it lives on.
+fn survives(me: Gr) -> bool {
+    let greenlet = me.get();
+    let slf = me.as_object_ptr();
+    let owner = greenlet.thread.get().expect("started");
+    if crate::process::finalizing() || !owner.alive.get() {
+        abandon(me);
+        return false;
+    }
+    // SAFETY: the count is 0 and nobody else can reach it: it gets one reference, ours.
+    unsafe { ffi::Py_INCREF(slf) };
+    // SAFETY: that reference.
+    let kept = unsafe { Object::from_owned(slf) }.expect("not null");
+    let saved = Pending::take();
+    let here = Thread::existing().is_some_and(|thread| ptr::eq(thread, owner));
+    if here {
+        kill(owner, me);
+    } else {
+        owner.condemn(kept.clone());
+    }
+    saved.restore();
+    if here && greenlet.phase.get() == Phase::Active {
+        if me.references() == 1 {
+            // Nobody wants it and it does not end: it is leaked, since its stack is in use.
+            crate::greenlet::attributes::write_stderr(me, c"GreenletExit did not kill %R");
+            std::mem::forget(kept.clone());
+        }
+    }
+    let alive = me.references() > 1;
+    if alive {
+        // SAFETY: it was untracked above, and is a collectable type.
+        unsafe { ffi::PyObject_GC_Track(slf.cast()) };
+        // SAFETY: live type object.
+        let heap = unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(slf), ffi::Py_TPFLAGS_HEAPTYPE) } != 0;
+        if heap {
+            // CPython's dealloc of derived types drops the object's reference to its type afterwards.
+            // SAFETY: a live type object.
+            unsafe { ffi::Py_INCREF(ffi::Py_TYPE(slf).cast()) };
+        }
+        drop(kept);
+    } else {
+        // Back to 0 without a second dealloc: the count is the low end of the first word on every version.
+        let count: *mut isize = kept.into_ptr().cast();
+        // SAFETY: an object header; the one reference left was `kept`.
+        unsafe { *count -= 1 };
+    }
+    alive
+}
+
+/// Throws GreenletExit into a suspended greenlet of the calling thread and comes back. May switch: yes.
+fn kill(thread: &Thread, me: Gr) {
+    let greenlet = me.get();
+    drop(greenlet.parent.replace(Some(thread.current.get().object())));
+    // SAFETY: the class is live, the text static.
+    unsafe {
+        ffi::PyErr_SetString(
+            exit_class(),
+            c"Killing the greenlet because all references have vanished.".as_ptr(),
+        )
+    };
+    if switch::deliver(thread, me, switch::Transfer::Error(Pending::take())).is_err() {
+        // SAFETY: an exception is set (Raised); there is nobody to raise it in.
+        unsafe { ffi::PyErr_WriteUnraisable(me.as_object_ptr()) };
+    }
+}
+
+/// Forgets a suspended greenlet that can never run again: its frames and its stack are leaked.
+fn abandon(me: Gr) {
+    let greenlet = me.get();
+    greenlet.phase.set(Phase::Dead);
+    // SAFETY: it is suspended for good: nobody else uses its state.
+    unsafe { (*greenlet.state.get()).abandon() };
+    drop(greenlet.transfer.take());
+    drop(greenlet.stack.take()); // a Stack dropped outside its pool stays mapped, and is counted
+}
+
+impl Gr {
+    /// The object's reference count.
+    pub fn references(self) -> isize {
+        // SAFETY: live (type contract).
+        unsafe { ffi::Py_REFCNT(self.as_object_ptr()) as isize }
+    }
+}

@@ -1,0 +1,362 @@
+//! `greenlet.greenlet`: the type.
+//!
+//! `PyGreenlet` has the layout that `greenlet.h` publishes (5 pointers, static type), so that types compiled
+//! against upstream's header can derive from it. Everything else is in `Greenlet`, behind its last pointer.
+//! Only `switch` moves between stacks; this file and `attributes` hold the state and what Python sees of it.
+//!
+//! Invariants: a `Greenlet` is only touched with the GIL held. Its fields are cells, so that no reference is
+//! exclusive and none is alive across a switch. `thread` is set at the start and stays. A main greenlet is
+//! `Active` for as long as its thread lives.
+#![allow(unsafe_code)] // raw object layout
+
+pub mod attributes;
+pub mod lifetime;
+pub mod switch;
+mod unswitchable;
+
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use eventlet::fiber::Fiber;
+use eventlet::stack::Stack;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::error::{self, Raised, Result};
+use crate::object::{Object, Slot};
+use crate::pystate::{self, PyState};
+use crate::thread::Thread;
+pub use switch::Transfer;
+
+/// What `greenlet.h` calls `PyGreenlet`.
+#[repr(C)]
+pub struct PyGreenlet {
+    ob_base: ffi::PyObject,
+    weakreflist: *mut ffi::PyObject,
+    dict: *mut ffi::PyObject,
+    greenlet: *mut Greenlet,
+}
+
+const _: () = assert!(size_of::<PyGreenlet>() == 5 * size_of::<*mut ()>());
+
+/// Where a greenlet is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Made, never run: has no stack.
+    New,
+    /// Has run and not finished.
+    Active,
+    /// Finished, or killed before it began.
+    Dead,
+}
+
+/// Native body of a greenlet that does not call `run`: green threads and the hub.
+pub type Body = fn(Python<'_>, Gr, Transfer) -> Result<Object>;
+
+/// The state behind a `PyGreenlet`.
+pub struct Greenlet {
+    /// Saved stack pointer while suspended.
+    pub fiber: UnsafeCell<Fiber>,
+    /// Saved interpreter state while suspended; the thread state points into it while running.
+    pub state: UnsafeCell<PyState>,
+    /// Where it is in its life.
+    pub phase: Cell<Phase>,
+    /// Whether it runs on its thread's own stack.
+    pub main: bool,
+    /// The thread it belongs to, counted; null before its start.
+    pub thread: ThreadSlot,
+    /// Gets the result.
+    pub parent: Slot,
+    /// What to call; empty once started.
+    pub run: Slot,
+    /// Native body instead of `run`.
+    pub body: Cell<Option<Body>>,
+    /// What the next arrival here receives.
+    pub transfer: Cell<Transfer>,
+    /// Its stack while active (never for a main greenlet).
+    pub stack: Cell<Option<Stack>>,
+    /// How often it has parked in its hub; tells a stale wake-up from one that it waits for.
+    pub parks: Cell<u64>,
+    /// Why it is parked now; `None` when it is not.
+    pub reason: Cell<Option<crate::hub::Reason>>,
+}
+
+/// A counted `Thread` pointer that can be changed through a shared reference.
+pub struct ThreadSlot(Cell<*const Thread>);
+
+impl ThreadSlot {
+    const fn empty() -> ThreadSlot {
+        ThreadSlot(Cell::new(ptr::null()))
+    }
+
+    /// The borrowed pointer, or null.
+    #[inline(always)]
+    pub fn peek(&self) -> *const Thread {
+        self.0.get()
+    }
+
+    /// The thread.
+    #[inline(always)]
+    pub fn get(&self) -> Option<&Thread> {
+        // SAFETY: the slot holds a count while it is not null.
+        unsafe { self.0.get().as_ref() }
+    }
+
+    /// Puts another one in.
+    #[inline(always)]
+    pub fn replace(&self, thread: Option<Rc<Thread>>) {
+        let new = thread.map_or(ptr::null(), Rc::into_raw);
+        let old = self.0.replace(new);
+        if !old.is_null() {
+            // SAFETY: the count that the slot held.
+            drop(unsafe { Rc::from_raw(old) });
+        }
+    }
+}
+
+impl Drop for ThreadSlot {
+    fn drop(&mut self) {
+        self.replace(None);
+    }
+}
+
+/// A borrowed, non-null pointer to a live greenlet. Whoever makes one sees to it that a reference is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Gr(*mut PyGreenlet);
+
+impl Gr {
+    /// Of a pointer known to be a greenlet.
+    #[inline(always)]
+    pub fn from_ptr(object: *mut ffi::PyObject) -> Gr {
+        debug_assert!(!object.is_null());
+        Gr(object.cast())
+    }
+
+    /// Of an object known to be a greenlet.
+    #[inline(always)]
+    pub fn from_object(object: &Object) -> Gr {
+        Gr(object.as_ptr().cast())
+    }
+
+    /// Of any object, if it is a greenlet.
+    pub fn check(object: *mut ffi::PyObject) -> Option<Gr> {
+        // SAFETY: a live object and a ready type.
+        let is_greenlet = unsafe { ffi::PyObject_TypeCheck(object, type_ptr()) } != 0;
+        is_greenlet.then(|| Gr::from_ptr(object))
+    }
+
+    /// Its state.
+    #[inline(always)]
+    pub fn get<'a>(self) -> &'a Greenlet {
+        // SAFETY: points to a live PyGreenlet (type contract).
+        let greenlet = unsafe { (*self.0).greenlet };
+        // SAFETY: set by `tp_new` before anybody sees the object, freed by its dealloc alone.
+        unsafe { &*greenlet }
+    }
+
+    /// The borrowed object pointer.
+    #[inline(always)]
+    pub fn as_object_ptr(self) -> *mut ffi::PyObject {
+        self.0.cast()
+    }
+
+    /// A new reference.
+    #[inline(always)]
+    pub fn object(self) -> Object {
+        // SAFETY: live (type contract).
+        unsafe { Object::from_borrowed(self.as_object_ptr()) }.expect("a Gr is never null")
+    }
+
+    /// The parent, `None` for a main greenlet.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Gr> {
+        let parent = self.get().parent.peek();
+        (!parent.is_null()).then(|| Gr::from_ptr(parent))
+    }
+
+    /// Whether it is the running greenlet of its thread.
+    #[inline]
+    pub fn is_running(self) -> bool {
+        self.get().thread.get().is_some_and(|thread| thread.alive.get() && thread.current.get() == self)
+    }
+}
+
+impl Greenlet {
+    fn fresh(main: bool) -> Greenlet {
+        Greenlet {
+            fiber: UnsafeCell::new(Fiber::running()),
+            state: UnsafeCell::new(PyState::new()),
+            phase: Cell::new(if main { Phase::Active } else { Phase::New }),
+            main,
+            thread: ThreadSlot::empty(),
+            parent: Slot::new(None),
+            run: Slot::new(None),
+            body: Cell::new(None),
+            transfer: Cell::new(Transfer::Nothing),
+            stack: Cell::new(None),
+            parks: Cell::new(0),
+            reason: Cell::new(None),
+        }
+    }
+
+    /// The greenlet of a thread's own stack.
+    pub fn new_main() -> Option<Object> {
+        allocate(type_ptr(), true)
+    }
+
+    /// The thread of a main greenlet has ended.
+    pub fn end_main(&self) {
+        self.phase.set(Phase::Dead);
+    }
+
+    /// Whether it has run and not finished, in a thread that still lives.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.phase.get() == Phase::Active && self.thread.get().is_some_and(|thread| thread.alive.get())
+    }
+
+    /// Whether it has finished, or its thread has.
+    pub fn is_dead(&self) -> bool {
+        match self.phase.get() {
+            Phase::Dead => true,
+            Phase::New => false,
+            Phase::Active => !self.is_active(),
+        }
+    }
+
+    /// The thread in which it runs or would run: its own once started, else that of its nearest started ancestor.
+    pub fn lineage(&self) -> *const Thread {
+        let own = self.thread.peek();
+        if !own.is_null() {
+            return own;
+        }
+        let parent = self.parent.peek();
+        if parent.is_null() { ptr::null() } else { Gr::from_ptr(parent).get().lineage() }
+    }
+}
+
+/// A new object of this type (greenlet or derived) with nothing set; `None` with MemoryError set.
+#[inline]
+pub fn allocate(kind: *mut ffi::PyTypeObject, main: bool) -> Option<Object> {
+    // SAFETY: a ready type whose base is greenlet.
+    let alloc = unsafe { (*kind).tp_alloc }.expect("a ready type has tp_alloc");
+    // SAFETY: the type's own allocator.
+    let object = unsafe { alloc(kind, 0) };
+    // SAFETY: a new reference or null.
+    let object = unsafe { Object::from_owned(object) }?;
+    let greenlet = Box::into_raw(Box::new(Greenlet::fresh(main)));
+    let raw: *mut PyGreenlet = object.as_ptr().cast();
+    // SAFETY: just allocated with at least the size of PyGreenlet; nobody else has it.
+    unsafe { (*raw).greenlet = greenlet };
+    Some(object)
+}
+
+/// A greenlet of `kind` with a native body and this parent.
+pub fn with_body(kind: *mut ffi::PyTypeObject, body: Body, parent: Object) -> Result<Object> {
+    let object = allocate(kind, false).ok_or(Raised)?;
+    let greenlet = Gr::from_object(&object).get();
+    greenlet.body.set(Some(body));
+    greenlet.parent.replace(Some(parent));
+    Ok(object)
+}
+
+/// Static storage for a type object.
+pub struct StaticType(UnsafeCell<MaybeUninit<ffi::PyTypeObject>>);
+
+// SAFETY: written once, by the import of the module; CPython's type machinery works on it under the GIL.
+unsafe impl Sync for StaticType {}
+
+impl StaticType {
+    /// Zeroed storage.
+    pub const fn new() -> StaticType {
+        StaticType(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// The type.
+    #[inline(always)]
+    pub const fn get(&self) -> *mut ffi::PyTypeObject {
+        self.0.get().cast()
+    }
+}
+
+static TYPE: StaticType = StaticType::new();
+
+/// `greenlet.greenlet`.
+#[inline(always)]
+pub fn type_ptr() -> *mut ffi::PyTypeObject {
+    TYPE.get()
+}
+
+/// The two exception classes.
+pub struct Exceptions {
+    /// `greenlet.error`.
+    pub error: Py<PyAny>,
+    /// `greenlet.GreenletExit`.
+    pub exit: Py<PyAny>,
+}
+
+static EXCEPTIONS: OnceLock<Exceptions> = OnceLock::new();
+
+/// `greenlet.error`, borrowed.
+pub fn error_class() -> *mut ffi::PyObject {
+    EXCEPTIONS.get().expect("set by the import").error.as_ptr()
+}
+
+/// `greenlet.GreenletExit`, borrowed.
+pub fn exit_class() -> *mut ffi::PyObject {
+    EXCEPTIONS.get().expect("set by the import").exit.as_ptr()
+}
+
+static STACK_SIZE: OnceLock<usize> = OnceLock::new();
+
+/// Bytes of C stack of a greenlet.
+pub fn stack_size() -> usize {
+    *STACK_SIZE.get().unwrap_or(&pystate::DEFAULT_STACK_SIZE)
+}
+
+/// The current greenlet of the calling thread, borrowed; RuntimeError once the interpreter finalizes.
+#[inline]
+pub fn current() -> Result<Gr> {
+    let thread = Thread::get().ok_or(Raised)?;
+    if thread.attention.get() & crate::thread::CONDEMNED != 0 {
+        thread.execute_condemned();
+    }
+    Ok(thread.current.get())
+}
+
+/// Adds the type, the exceptions and the functions that belong to them.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    if let Ok(text) = std::env::var("GREENLET_STACK_SIZE") {
+        let size = eventlet::stack::default_size(Some(&text)).map_err(|error| {
+            pyo3::exceptions::PyValueError::new_err(format!("GREENLET_STACK_SIZE: {error}"))
+        })?;
+        STACK_SIZE.get_or_init(|| size);
+    }
+    let class = |name: &std::ffi::CStr, base: *mut ffi::PyObject| -> PyResult<Py<PyAny>> {
+        // SAFETY: a dotted name, an exception class of the interpreter, no dictionary.
+        let class = unsafe { ffi::PyErr_NewException(name.as_ptr(), base, ptr::null_mut()) };
+        // SAFETY: a new reference or null with an exception set.
+        Ok(unsafe { Bound::from_owned_ptr_or_err(py, class) }?.unbind())
+    };
+    // SAFETY: statics of the interpreter.
+    let (exception, base_exception) = unsafe { (ffi::PyExc_Exception, ffi::PyExc_BaseException) };
+    let error = class(c"greenlet.error", exception)?;
+    let exit = class(c"greenlet.GreenletExit", base_exception)?;
+    let exceptions = EXCEPTIONS.get_or_init(|| Exceptions { error, exit });
+    attributes::ready(py)?;
+    // SAFETY: the type is ready and never freed.
+    let kind = unsafe { Bound::from_borrowed_ptr(py, type_ptr().cast()) };
+    module.add("greenlet", kind)?;
+    module.add("error", exceptions.error.bind(py))?;
+    module.add("GreenletExit", exceptions.exit.bind(py))?;
+    unswitchable::register(module)
+}
+
+/// Sets `greenlet.error(text)`.
+pub fn greenlet_error(text: &std::ffi::CStr) -> Raised {
+    error::raise(error_class(), text)
+}

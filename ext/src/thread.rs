@@ -1,0 +1,205 @@
+//! `Thread`: what one OS thread owns: its main and current greenlet, its stacks, its tracer.
+//!
+//! Found through a thread-local pointer. It is made at the first use of greenlets in a thread and ends when
+//! CPython clears that thread's state: a capsule in the thread-state dictionary is dropped then, with the GIL
+//! held. Started greenlets keep the `Thread` itself (not its contents) alive, so that a greenlet whose thread
+//! has ended can tell. All access happens with the GIL held.
+#![allow(unsafe_code)] // raw per-thread pointer
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_void};
+use std::ptr;
+use std::rc::Rc;
+
+use eventlet::stack::{Config, Pool, Stack};
+use pyo3::ffi;
+
+use crate::greenlet::{Gr, Greenlet};
+use crate::object::Object;
+use crate::pystate;
+
+/// One OS thread as greenlets see it.
+pub struct Thread {
+    /// The interpreter's state of this thread.
+    pub tstate: *mut ffi::PyThreadState,
+    /// The running greenlet: an owned reference.
+    pub current: Cell<Gr>,
+    /// Where the last switch came from: an owned reference until the arriving side drops it.
+    pub origin: Cell<*mut ffi::PyObject>,
+    /// The greenlet of the thread's own stack: an owned reference; null after the thread's end.
+    pub main: Cell<*mut ffi::PyObject>,
+    /// `greenlet.settrace`'s callback.
+    pub tracer: RefCell<Option<Object>>,
+    /// What an arrival or departure must see to besides switching: `TRACED | REAP | CONDEMNED`.
+    pub attention: Cell<u8>,
+    /// A finished greenlet's stack, put back by the side that was switched to.
+    pub reap: Cell<Option<Stack>>,
+    /// Pool of the stacks of this thread's greenlets.
+    pub pool: RefCell<Pool>,
+    /// Suspended greenlets that lost their last reference in another thread.
+    pub condemned: RefCell<Vec<Object>>,
+    /// False after the thread's end.
+    pub alive: Cell<bool>,
+    /// The thread's hub, `None` before its first use.
+    pub hub: RefCell<Option<Object>>,
+}
+
+/// `attention`: a tracer is set.
+pub const TRACED: u8 = 1;
+/// `attention`: `reap` holds a stack.
+pub const REAP: u8 = 2;
+/// `attention`: `condemned` holds greenlets.
+pub const CONDEMNED: u8 = 4;
+
+thread_local! {
+    /// The thread's own; a strong count of the `Rc` belongs to the capsule.
+    static CURRENT: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+}
+
+/// Threads that have a main greenlet now (`get_total_main_greenlets`).
+static MAIN_GREENLETS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+const CAPSULE: &CStr = c"greenlet._thread";
+
+impl Thread {
+    /// The calling thread's, made on first use. `None` with a Python exception set if that fails.
+    #[inline(always)]
+    pub fn get() -> Option<&'static Thread> {
+        let thread = CURRENT.get();
+        if thread.is_null() {
+            return Thread::begin();
+        }
+        // SAFETY: CURRENT is cleared (by `end`) before the capsule's count is given back, and callers do not
+        // keep the reference past the call that brought them here.
+        Some(unsafe { &*thread })
+    }
+
+    /// The calling thread's if it has one already.
+    #[inline(always)]
+    pub fn existing() -> Option<&'static Thread> {
+        let thread = CURRENT.get();
+        // SAFETY: as in `get`.
+        unsafe { thread.as_ref() }
+    }
+
+    /// A counted pointer to this thread.
+    #[inline(always)]
+    pub fn counted(&self) -> Rc<Thread> {
+        // SAFETY: `self` lives in an Rc (made only in `begin`), so one more count may be taken.
+        unsafe { Rc::increment_strong_count(self) };
+        // SAFETY: consumes the count just taken.
+        unsafe { Rc::from_raw(self) }
+    }
+
+    #[cold]
+    fn begin() -> Option<&'static Thread> {
+        // SAFETY: the GIL is held by every caller, so there is a current thread state.
+        let tstate = unsafe { ffi::PyThreadState_Get() };
+        let main = Greenlet::new_main()?;
+        let config = Config { size: crate::greenlet::stack_size(), tail: pystate::CHUNK_SIZE };
+        let thread = Rc::new(Thread {
+            tstate,
+            current: Cell::new(Gr::from_object(&main)),
+            origin: Cell::new(ptr::null_mut()),
+            main: Cell::new(main.clone().into_ptr()),
+            tracer: RefCell::new(None),
+            attention: Cell::new(0),
+            reap: Cell::new(None),
+            pool: RefCell::new(Pool::new(config)),
+            condemned: RefCell::new(Vec::new()),
+            alive: Cell::new(true),
+            hub: RefCell::new(None),
+        });
+        Gr::from_object(&main).get().thread.replace(Some(Rc::clone(&thread)));
+        std::mem::forget(main); // `current` owns it
+        let raw = Rc::into_raw(thread);
+        // SAFETY: the name is static and the destructor matches the pointer.
+        let capsule = unsafe { ffi::PyCapsule_New(raw as *mut c_void, CAPSULE.as_ptr(), Some(thread_cleared)) };
+        // SAFETY: a new reference or null.
+        let capsule = unsafe { Object::from_owned(capsule) };
+        // SAFETY: GIL held; borrowed.
+        let dict = unsafe { ffi::PyThreadState_GetDict() };
+        CURRENT.set(raw);
+        MAIN_GREENLETS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match capsule {
+            Some(capsule) if !dict.is_null() => {
+                // SAFETY: both live; the dictionary takes its own reference.
+                let failed = unsafe { ffi::PyDict_SetItemString(dict, CAPSULE.as_ptr(), capsule.as_ptr()) };
+                if failed < 0 {
+                    return None; // dropping the capsule has ended the Thread again
+                }
+            }
+            // Interpreter teardown: no dictionary any more. The Thread then stays until the process ends.
+            Some(capsule) => std::mem::forget(capsule),
+            None => {
+                // SAFETY: `raw` carries the count that no capsule took.
+                drop(unsafe { Rc::from_raw(raw) });
+                return None;
+            }
+        }
+        // SAFETY: counted by the capsule.
+        Some(unsafe { &*raw })
+    }
+
+    /// The thread has ended (or its state is being cleared): whatever is still suspended in it never runs again.
+    fn end(&self) {
+        self.alive.set(false);
+        if ptr::eq(CURRENT.get(), self) {
+            CURRENT.set(ptr::null());
+        }
+        MAIN_GREENLETS.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.attention.set(0);
+        drop(self.tracer.take());
+        let condemned = self.condemned.take();
+        drop(condemned); // their dealloc sees the dead thread and abandons their frames
+        drop(self.hub.take());
+        let current = self.current.get().as_object_ptr();
+        let main = self.main.replace(ptr::null_mut());
+        Gr::from_ptr(main).get().end_main();
+        // SAFETY: `current` held an owned reference; nothing runs in this thread any more.
+        unsafe { ffi::Py_DECREF(current) };
+        // SAFETY: as above, for `main`.
+        unsafe { ffi::Py_DECREF(main) };
+    }
+
+    /// Sets a bit of `attention`.
+    #[inline(always)]
+    pub fn note(&self, bit: u8) {
+        self.attention.set(self.attention.get() | bit);
+    }
+
+    /// Clears a bit of `attention`.
+    #[inline(always)]
+    pub fn settle(&self, bit: u8) {
+        self.attention.set(self.attention.get() & !bit);
+    }
+
+    /// Number of threads that have a main greenlet.
+    pub fn main_greenlets() -> usize {
+        MAIN_GREENLETS.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Queues a suspended greenlet that was dropped in another thread; its own thread kills it.
+    pub fn condemn(&self, greenlet: Object) {
+        self.condemned.borrow_mut().push(greenlet);
+        self.note(CONDEMNED);
+    }
+
+    /// Kills the greenlets that other threads dropped. May switch.
+    #[cold]
+    pub fn execute_condemned(&self) {
+        self.settle(CONDEMNED);
+        while let Some(greenlet) = { let next = self.condemned.borrow_mut().pop(); next } {
+            drop(greenlet); // back in its own thread: its dealloc throws GreenletExit
+        }
+    }
+}
+
+/// Capsule destructor: runs in `PyThreadState_Clear`, GIL held.
+unsafe extern "C" fn thread_cleared(capsule: *mut ffi::PyObject) {
+    // SAFETY: the capsule is alive in its destructor and has this name.
+    let raw = unsafe { ffi::PyCapsule_GetPointer(capsule, CAPSULE.as_ptr()) } as *const Thread;
+    // SAFETY: the capsule carries one count of the Rc.
+    let thread = unsafe { Rc::from_raw(raw) };
+    thread.end();
+}
