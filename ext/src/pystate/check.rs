@@ -6,7 +6,7 @@
 
 #[cfg(Py_3_11)]
 use super::datastack::DataStack;
-use super::version::{self, PyState};
+use super::version;
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::{PyResult, Python, ffi};
@@ -236,13 +236,13 @@ fn datastack(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
     Ok(chunk.addr().wrapping_add(size) == limit.addr())
 }
 
-fn current_frame(py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
-    let mut empty = PyState::new();
-    empty.suspend_empty();
-    // SAFETY: `ts` is the calling thread's state and `empty` looks like a suspended greenlet
-    // without frames.
-    let none = unsafe { empty.frame(py, ts) };
-    Ok(none.is_none())
+fn current_frame(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
+    // SAFETY: `ts` is the calling thread's state.
+    let frame = unsafe { version::frame_of_nothing(ts) };
+    let none = frame.is_null();
+    // SAFETY: an owned reference or null.
+    unsafe { ffi::Py_XDECREF(frame.cast()) };
+    Ok(none)
 }
 
 fn c_stack(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {

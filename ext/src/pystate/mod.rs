@@ -16,10 +16,11 @@
 mod check;
 #[cfg(Py_3_11)]
 mod datastack;
+mod exc_stack;
 mod object;
 
 use pyo3::ffi;
-use std::os::raw::c_int;
+use std::os::raw::{c_int, c_void};
 
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("free-threaded CPython: the layout of PyThreadState has not been audited yet");
@@ -72,6 +73,40 @@ impl StackBounds {
     )]
     fn size(&self) -> usize {
         self.top as usize - self.limit as usize
+    }
+}
+
+impl PyState {
+    /// The context of a greenlet that is not running (borrowed; null when it has none).
+    pub fn context(&self) -> *mut ffi::PyObject {
+        self.context
+    }
+
+    /// Replaces the context of a greenlet that is not running; steals `context` (null: none) and
+    /// returns the old one (owned, may be null).
+    pub fn set_context(&mut self, context: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        std::mem::replace(&mut self.context, context)
+    }
+
+    /// Shows the collector the references that `self` owns.
+    ///
+    /// # Safety
+    /// * Called from a `tp_traverse` with its own arguments.
+    pub unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+        match object::visit(self.context, visit, arg) {
+            0 => self.base_exc.traverse(visit, arg),
+            stop => stop,
+        }
+    }
+
+    /// Drops the plain references and forgets every pointer without following it.
+    ///
+    /// For a greenlet that will never run again: it has not started, has finished, or its thread
+    /// is gone. Needs the GIL; may run Python code.
+    pub fn abandon(&mut self) {
+        self.forget();
+        object::clear(&mut self.context);
+        self.base_exc.clear();
     }
 }
 

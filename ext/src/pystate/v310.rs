@@ -1,1 +1,321 @@
-//! Not written yet.
+//! CPython 3.10: `PyThreadState`, field by field, and what of it belongs to a greenlet.
+//!
+//! | field | at a switch | why |
+//! |---|---|---|
+//! | prev, next, interp, dict, gilstate_counter, thread_id, id, on_delete* | stays | identity of the thread |
+//! | frame | swapped | the frame chain of this greenlet (borrowed) |
+//! | recursion_depth | swapped | depth of this C stack; the limit is the interpreter's |
+//! | recursion_headroom | swapped | nesting of error handling on this C stack |
+//! | stackcheck_counter | stays | not used on this platform |
+//! | tracing | stays | while a trace function runs nothing else is traced in the thread, as in upstream |
+//! | cframe | swapped | chain of interpreter activations on this C stack |
+//! | cframe->use_tracing | copied across | says whether the thread is traced, but is stored per activation |
+//! | c_profile*, c_trace* | stays | sys.settrace and sys.setprofile are per thread |
+//! | curexc_* | stays | empty at a switch by contract |
+//! | exc_info | swapped | stack of exceptions being handled; our own bottom entry per greenlet |
+//! | exc_state, root_cframe | stays | bottom entries of the main greenlet |
+//! | async_exc | stays | aimed at the thread |
+//! | trash_delete_nesting | swapped | nesting of deallocators on this C stack |
+//! | trash_delete_later | stays | dead objects; any stack with room may free them |
+//! | coroutine_origin_tracking_depth, async_gen_* | stays | settings of the thread |
+//! | context | swapped | each greenlet has its context variables |
+//! | context_ver | counted up | invalidates the caches of context variables |
+
+use super::StackBounds;
+use super::check::{Field, Probe, field};
+use super::exc_stack::ErrStackItem;
+use super::object;
+use pyo3::{Bound, PyAny, Python, ffi};
+use std::os::raw::{c_int, c_ulong, c_void};
+use std::ptr;
+
+/// The minor version this file is about.
+pub(super) const MINOR: u8 = 10;
+
+/// Bytes of C stack for a greenlet unless asked otherwise.
+pub const DEFAULT_STACK_SIZE: usize = 1 << 20;
+
+/// `CFrame`: one activation of the interpreter loop.
+#[repr(C)]
+pub(super) struct CFrame {
+    pub(super) use_tracing: c_int,
+    pub(super) previous: *mut CFrame,
+}
+
+/// `PyThreadState`.
+#[repr(C)]
+pub(super) struct ThreadState {
+    prev: *mut ThreadState,
+    next: *mut ThreadState,
+    pub(super) interp: *mut ffi::PyInterpreterState,
+    frame: *mut ffi::PyFrameObject,
+    recursion_depth: c_int,
+    recursion_headroom: c_int,
+    stackcheck_counter: c_int,
+    pub(super) tracing: c_int,
+    cframe: *mut CFrame,
+    c_profilefunc: *mut c_void,
+    c_tracefunc: *mut c_void,
+    c_profileobj: *mut ffi::PyObject,
+    c_traceobj: *mut ffi::PyObject,
+    curexc_type: *mut ffi::PyObject,
+    curexc_value: *mut ffi::PyObject,
+    curexc_traceback: *mut ffi::PyObject,
+    exc_state: ErrStackItem,
+    pub(super) exc_info: *mut ErrStackItem,
+    pub(super) dict: *mut ffi::PyObject,
+    gilstate_counter: c_int,
+    async_exc: *mut ffi::PyObject,
+    pub(super) thread_id: c_ulong,
+    trash_delete_nesting: c_int,
+    trash_delete_later: *mut ffi::PyObject,
+    on_delete: *mut c_void,
+    on_delete_data: *mut c_void,
+    coroutine_origin_tracking_depth: c_int,
+    async_gen_firstiter: *mut ffi::PyObject,
+    async_gen_finalizer: *mut ffi::PyObject,
+    pub(super) context: *mut ffi::PyObject,
+    pub(super) context_ver: u64,
+    pub(super) id: u64,
+    root_cframe: CFrame,
+}
+
+/// The mirror of `ts`.
+///
+/// # Safety
+/// * `ts` is the state of a living thread, the GIL is held, and nothing else looks at the fields
+///   while the reference is in use.
+#[inline(always)]
+pub(super) unsafe fn mirror<'a>(ts: *mut ffi::PyThreadState) -> &'a mut ThreadState {
+    // SAFETY: self_check refuses to import where the mirror is not the layout of the interpreter.
+    unsafe { &mut *ts.cast::<ThreadState>() }
+}
+
+/// The current frame of a thread without frames (owned, so null), for the check at import.
+///
+/// # Safety
+/// * `ts` is the calling thread's state.
+pub(super) unsafe fn frame_of_nothing(ts: *mut ffi::PyThreadState) -> *mut ffi::PyFrameObject {
+    // SAFETY: the caller passes its own thread state; the reference ends with the statement.
+    let own = std::mem::replace(&mut unsafe { mirror(ts) }.frame, ptr::null_mut());
+    // SAFETY: a thread may have no frame.
+    let frame = unsafe { ffi::PyThreadState_GetFrame(ts) };
+    // SAFETY: as above.
+    unsafe { mirror(ts) }.frame = own;
+    frame
+}
+
+/// What the interpreter keeps per C stack.
+pub struct PyState {
+    pub(super) context: *mut ffi::PyObject,
+    frame: *mut ffi::PyFrameObject,
+    cframe: *mut CFrame,
+    exc_info: *mut ErrStackItem,
+    recursion_depth: c_int,
+    recursion_headroom: c_int,
+    trash_delete_nesting: c_int,
+    base_cframe: CFrame,
+    pub(super) base_exc: ErrStackItem,
+}
+
+impl PyState {
+    /// The state of a greenlet that has not started.
+    pub const fn new() -> PyState {
+        PyState {
+            context: ptr::null_mut(),
+            frame: ptr::null_mut(),
+            cframe: ptr::null_mut(),
+            exc_info: ptr::null_mut(),
+            recursion_depth: 0,
+            recursion_headroom: 0,
+            trash_delete_nesting: 0,
+            base_cframe: CFrame {
+                use_tracing: 0,
+                previous: ptr::null_mut(),
+            },
+            base_exc: ErrStackItem::EMPTY,
+        }
+    }
+
+    /// Moves the running greenlet's state from the thread into `self`.
+    ///
+    /// # Safety
+    /// * `ts` is the calling thread's state, `self` belongs to its running greenlet, and a
+    ///   [`restore`](Self::restore) or [`start`](Self::start) of another one follows at once.
+    #[inline(always)]
+    pub unsafe fn save(&mut self, ts: *mut ffi::PyThreadState) {
+        // SAFETY: the caller passes its own thread state.
+        let thread = unsafe { mirror(ts) };
+        self.context = thread.context;
+        self.frame = thread.frame;
+        self.cframe = thread.cframe;
+        self.exc_info = thread.exc_info;
+        self.recursion_depth = thread.recursion_depth;
+        self.recursion_headroom = thread.recursion_headroom;
+        self.trash_delete_nesting = thread.trash_delete_nesting;
+    }
+
+    /// Moves the state of a suspended greenlet from `self` into the thread.
+    ///
+    /// # Safety
+    /// * `ts` is the calling thread's state, what it held was saved or finished just before, and
+    ///   `self` was saved in this thread; its C stack is entered next.
+    #[inline(always)]
+    pub unsafe fn restore(&mut self, ts: *mut ffi::PyThreadState) {
+        // SAFETY: the caller passes its own thread state.
+        let thread = unsafe { mirror(ts) };
+        // SAFETY: the thread's activation is that of the greenlet being left: its stack is still
+        // mapped, or `finish` has put the thread's root activation in its place.
+        let use_tracing = unsafe { (*thread.cframe).use_tracing };
+        // SAFETY: `self` was saved, so this activation lies on its C stack or in `self`.
+        unsafe { (*self.cframe).use_tracing = use_tracing };
+        thread.frame = self.frame;
+        thread.cframe = self.cframe;
+        thread.context = self.context;
+        thread.context_ver = thread.context_ver.wrapping_add(1);
+        thread.exc_info = self.exc_info;
+        thread.recursion_depth = self.recursion_depth;
+        thread.recursion_headroom = self.recursion_headroom;
+        thread.trash_delete_nesting = self.trash_delete_nesting;
+        self.context = ptr::null_mut();
+    }
+
+    /// Gives the thread the state of a greenlet that runs for the first time, on `stack`.
+    ///
+    /// # Safety
+    /// * As for [`restore`](Self::restore), and `self` stays at its address until
+    ///   [`finish`](Self::finish); `stack` belongs to the greenlet alone and is unused.
+    #[inline(always)]
+    pub unsafe fn start(&mut self, ts: *mut ffi::PyThreadState, _stack: &StackBounds) {
+        // SAFETY: the caller passes its own thread state.
+        let thread = unsafe { mirror(ts) };
+        // SAFETY: as in `restore`.
+        let use_tracing = unsafe { (*thread.cframe).use_tracing };
+        self.base_cframe.use_tracing = use_tracing;
+        self.base_exc = ErrStackItem::EMPTY;
+        thread.frame = ptr::null_mut();
+        thread.cframe = &raw mut self.base_cframe;
+        thread.context = self.context;
+        thread.context_ver = thread.context_ver.wrapping_add(1);
+        thread.exc_info = &raw mut self.base_exc;
+        thread.recursion_depth = 0;
+        thread.recursion_headroom = 0;
+        thread.trash_delete_nesting = 0;
+        self.context = ptr::null_mut();
+    }
+
+    /// Drops what the ended greenlet has left in the thread; the next call is another's restore.
+    ///
+    /// Dropping its context may run Python code, which still runs in the ending greenlet.
+    ///
+    /// # Safety
+    /// * `ts` is the calling thread's state, `self` belongs to its running greenlet, and no Python
+    ///   frame of it is left.
+    #[inline(always)]
+    pub unsafe fn finish(&mut self, ts: *mut ffi::PyThreadState) {
+        object::clear_in_thread(|| {
+            // SAFETY: the caller passes its own thread state; the reference ends here.
+            let thread = unsafe { mirror(ts) };
+            thread.context_ver = thread.context_ver.wrapping_add(1);
+            std::mem::replace(&mut thread.context, ptr::null_mut())
+        });
+        // SAFETY: the caller passes its own thread state; the reference ends with the statement.
+        let base = unsafe { mirror(ts) }.exc_info;
+        // SAFETY: the bottom entry, in `self`; nothing else refers to it now.
+        unsafe { &mut *base }.clear();
+        // SAFETY: the caller passes its own thread state.
+        let thread = unsafe { mirror(ts) };
+        thread.exc_info = &raw mut thread.exc_state;
+        // SAFETY: the activation the greenlet began with, in `self`.
+        thread.root_cframe.use_tracing = unsafe { (*thread.cframe).use_tracing };
+        thread.frame = ptr::null_mut();
+        thread.cframe = &raw mut thread.root_cframe;
+    }
+
+    /// The frame in which a suspended greenlet waits, `None` if it has none.
+    ///
+    /// # Safety
+    /// * `self` is suspended (saved and not restored since) or has not started, and `ts` is the
+    ///   calling thread's state.
+    pub unsafe fn frame<'py>(
+        &self,
+        py: Python<'py>,
+        _ts: *mut ffi::PyThreadState,
+    ) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: the frames of a suspended greenlet are alive: its stack refers to them.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.frame.cast()) }
+    }
+
+    /// Forgets the pointers into the thread and its stacks.
+    pub(super) fn forget(&mut self) {
+        self.frame = ptr::null_mut();
+        self.cframe = ptr::null_mut();
+        self.exc_info = ptr::null_mut();
+    }
+}
+
+/// How many deallocators are nested on the running greenlet's C stack.
+///
+/// # Safety
+/// * `ts` is the state of a living thread and the GIL is held.
+pub unsafe fn trash_delete_nesting(ts: *mut ffi::PyThreadState) -> c_int {
+    // SAFETY: the caller passes a living thread state and holds the GIL.
+    unsafe { mirror(ts) }.trash_delete_nesting
+}
+
+pub(super) fn used_depth(thread: &ThreadState) -> c_int {
+    thread.recursion_depth
+}
+
+pub(super) fn charge_depth(thread: &mut ThreadState, levels: c_int) {
+    thread.recursion_depth += levels;
+}
+
+/// Finds what the headers leave open; nothing in this version.
+pub(super) fn locate(_ts: *mut ffi::PyThreadState) -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// The fields that [`check`](super::check) compares with the interpreter's public functions.
+pub(super) fn probe(thread: &ThreadState) -> Probe {
+    // SAFETY: exc_info is never null and points to a living entry while the GIL is held.
+    let handled = unsafe { (*thread.exc_info).exc_value };
+    Probe {
+        interp: thread.interp,
+        dict: thread.dict,
+        thread_id: thread.thread_id,
+        id: thread.id,
+        context: thread.context,
+        context_ver: thread.context_ver,
+        tracing: thread.tracing,
+        recursion_limit: None,
+        c_recursion_left: Some(-thread.recursion_depth),
+        handled,
+        c_stack: None,
+    }
+}
+
+/// Name in C, offset and size of every field used.
+pub(super) const LAYOUT: &[Field] = &[
+    field!(ThreadState, "PyThreadState", interp),
+    field!(ThreadState, "PyThreadState", recursion_depth),
+    field!(ThreadState, "PyThreadState", recursion_headroom),
+    field!(ThreadState, "PyThreadState", tracing),
+    field!(ThreadState, "PyThreadState", frame),
+    field!(ThreadState, "PyThreadState", cframe),
+    field!(ThreadState, "PyThreadState", exc_info),
+    field!(ThreadState, "PyThreadState", dict),
+    field!(ThreadState, "PyThreadState", thread_id),
+    field!(ThreadState, "PyThreadState", trash_delete_nesting),
+    field!(ThreadState, "PyThreadState", context),
+    field!(ThreadState, "PyThreadState", context_ver),
+    field!(ThreadState, "PyThreadState", id),
+    field!(ThreadState, "PyThreadState", exc_state),
+    field!(ThreadState, "PyThreadState", root_cframe),
+    field!(CFrame, "CFrame", use_tracing),
+    field!(CFrame, "CFrame", previous),
+    field!(ErrStackItem, "_PyErr_StackItem", exc_type),
+    field!(ErrStackItem, "_PyErr_StackItem", exc_value),
+    field!(ErrStackItem, "_PyErr_StackItem", exc_traceback),
+    field!(ErrStackItem, "_PyErr_StackItem", previous_item),
+];

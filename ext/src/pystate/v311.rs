@@ -24,6 +24,7 @@
 use super::StackBounds;
 use super::check::{Field, Probe, field};
 use super::datastack::{DataStack, StackChunk};
+use super::exc_stack::ErrStackItem;
 use super::object;
 use pyo3::{Bound, PyAny, Python, ffi};
 use std::os::raw::{c_int, c_ulong, c_void};
@@ -41,13 +42,6 @@ pub(super) struct CFrame {
     pub(super) use_tracing: u8,
     pub(super) current_frame: *mut c_void,
     pub(super) previous: *mut CFrame,
-}
-
-/// `_PyErr_StackItem`: one entry of the stack of exceptions being handled.
-#[repr(C)]
-pub(super) struct ErrStackItem {
-    pub(super) exc_value: *mut ffi::PyObject,
-    pub(super) previous_item: *mut ErrStackItem,
 }
 
 /// `PyTraceInfo`: a cache of the line table of the code being traced.
@@ -112,9 +106,47 @@ pub(super) unsafe fn mirror<'a>(ts: *mut ffi::PyThreadState) -> &'a mut ThreadSt
     unsafe { &mut *ts.cast::<ThreadState>() }
 }
 
+/// The topmost frame object of `chain` (owned; null when it has no frame).
+///
+/// Making a frame object can start a collection, whose finalizers must not see a foreign frame
+/// chain: the collector waits.
+///
+/// # Safety
+/// * `ts` is the calling thread's state and `chain` the frames of a greenlet that does not move.
+unsafe fn frame_of(ts: *mut ffi::PyThreadState, chain: *mut CFrame) -> *mut ffi::PyFrameObject {
+    // SAFETY: the GIL is held.
+    let collecting = unsafe { ffi::PyGC_Disable() };
+    // SAFETY: the caller passes its own thread state; the reference ends with the statement.
+    let own = std::mem::replace(&mut unsafe { mirror(ts) }.cframe, chain);
+    // SAFETY: the caller vouches for `chain`.
+    let frame = unsafe { ffi::PyThreadState_GetFrame(ts) };
+    // SAFETY: as above.
+    unsafe { mirror(ts) }.cframe = own;
+    if collecting != 0 {
+        // SAFETY: the GIL is held.
+        unsafe { ffi::PyGC_Enable() };
+    }
+    frame
+}
+
+/// What [`frame_of`] finds in an empty chain, for the check at import.
+///
+/// # Safety
+/// * `ts` is the calling thread's state.
+pub(super) unsafe fn frame_of_nothing(ts: *mut ffi::PyThreadState) -> *mut ffi::PyFrameObject {
+    let mut empty = CFrame {
+        use_tracing: 0,
+        current_frame: ptr::null_mut(),
+        previous: ptr::null_mut(),
+    };
+    let chain = &raw mut empty;
+    // SAFETY: the caller passes its own thread state; the chain ends before it begins.
+    unsafe { frame_of(ts, chain) }
+}
+
 /// What the interpreter keeps per C stack.
 pub struct PyState {
-    context: *mut ffi::PyObject,
+    pub(super) context: *mut ffi::PyObject,
     cframe: *mut CFrame,
     exc_info: *mut ErrStackItem,
     datastack: DataStack,
@@ -122,7 +154,7 @@ pub struct PyState {
     recursion_headroom: c_int,
     trash_delete_nesting: c_int,
     base_cframe: CFrame,
-    base_exc: ErrStackItem,
+    pub(super) base_exc: ErrStackItem,
 }
 
 impl PyState {
@@ -141,10 +173,7 @@ impl PyState {
                 current_frame: ptr::null_mut(),
                 previous: ptr::null_mut(),
             },
-            base_exc: ErrStackItem {
-                exc_value: ptr::null_mut(),
-                previous_item: ptr::null_mut(),
-            },
+            base_exc: ErrStackItem::EMPTY,
         }
     }
 
@@ -204,7 +233,7 @@ impl PyState {
         let use_tracing = unsafe { (*thread.cframe).use_tracing };
         self.base_cframe.use_tracing = use_tracing;
         self.base_cframe.current_frame = ptr::null_mut();
-        self.base_exc.exc_value = ptr::null_mut();
+        self.base_exc = ErrStackItem::EMPTY;
         thread.cframe = &raw mut self.base_cframe;
         thread.context = self.context;
         thread.context_ver = thread.context_ver.wrapping_add(1);
@@ -231,13 +260,17 @@ impl PyState {
             thread.context_ver = thread.context_ver.wrapping_add(1);
             std::mem::replace(&mut thread.context, ptr::null_mut())
         });
-        object::clear(&mut self.base_exc.exc_value);
+        // SAFETY: the caller passes its own thread state; the reference ends with the statement.
+        let base = unsafe { mirror(ts) }.exc_info;
+        // SAFETY: the bottom entry, in `self`; nothing else refers to it now.
+        unsafe { &mut *base }.clear();
         // SAFETY: the caller passes its own thread state.
         let thread = unsafe { mirror(ts) };
         thread.datastack.free_above_root();
         thread.datastack = DataStack::EMPTY;
         thread.exc_info = &raw mut thread.exc_state;
-        thread.root_cframe.use_tracing = self.base_cframe.use_tracing;
+        // SAFETY: the activation the greenlet began with, in `self`.
+        thread.root_cframe.use_tracing = unsafe { (*thread.cframe).use_tracing };
         thread.cframe = &raw mut thread.root_cframe;
     }
 
@@ -254,61 +287,17 @@ impl PyState {
         if self.cframe.is_null() {
             return None;
         }
-        // Making a frame object can start a collection, whose finalizers must not see a foreign
-        // frame chain: the collector waits.
-        // SAFETY: the GIL is held.
-        let collecting = unsafe { ffi::PyGC_Disable() };
-        // SAFETY: the caller passes its own thread state; the reference ends with the statement.
-        let own = std::mem::replace(&mut unsafe { mirror(ts) }.cframe, self.cframe);
         // SAFETY: the chain of a suspended greenlet stays mapped and in place.
-        let frame = unsafe { ffi::PyThreadState_GetFrame(ts) };
-        // SAFETY: as above.
-        unsafe { mirror(ts) }.cframe = own;
-        if collecting != 0 {
-            // SAFETY: the GIL is held.
-            unsafe { ffi::PyGC_Enable() };
-        }
-        // SAFETY: PyThreadState_GetFrame returns null without an exception or an owned reference.
+        let frame = unsafe { frame_of(ts, self.cframe) };
+        // SAFETY: null without an exception, or an owned reference.
         unsafe { Bound::from_owned_ptr_or_opt(py, frame.cast()) }
     }
 
-    /// The context of a greenlet that is not running (borrowed; null when it has none).
-    pub fn context(&self) -> *mut ffi::PyObject {
-        self.context
-    }
-
-    /// Replaces the context of a greenlet that is not running; steals `context` (null: none) and
-    /// returns the old one (owned, may be null).
-    pub fn set_context(&mut self, context: *mut ffi::PyObject) -> *mut ffi::PyObject {
-        std::mem::replace(&mut self.context, context)
-    }
-
-    /// Shows the collector the references that `self` owns.
-    ///
-    /// # Safety
-    /// * Called from a `tp_traverse` with its own arguments.
-    pub unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-        match object::visit(self.context, visit, arg) {
-            0 => object::visit(self.base_exc.exc_value, visit, arg),
-            stop => stop,
-        }
-    }
-
-    /// Drops the plain references and forgets every pointer without following it.
-    ///
-    /// For a greenlet that will never run again: it has not started, has finished, or its thread
-    /// is gone. Needs the GIL; may run Python code.
-    pub fn abandon(&mut self) {
+    /// Forgets the pointers into the thread and its stacks.
+    pub(super) fn forget(&mut self) {
         self.cframe = ptr::null_mut();
         self.exc_info = ptr::null_mut();
         self.datastack = DataStack::EMPTY;
-        object::clear(&mut self.context);
-        object::clear(&mut self.base_exc.exc_value);
-    }
-
-    /// Makes `self` look like a suspended greenlet without frames.
-    pub(super) fn suspend_empty(&mut self) {
-        self.cframe = &raw mut self.base_cframe;
     }
 }
 
