@@ -263,6 +263,32 @@ pub unsafe fn trash_delete_nesting(ts: *mut ffi::PyThreadState) -> c_int {
     unsafe { mirror(ts) }.trash_delete_nesting
 }
 
+/// Stops `sys.settrace` and `sys.setprofile` functions of the thread until [`leave_tracing`].
+///
+/// # Safety
+/// * `ts` is the state of the calling thread and the GIL is held.
+pub unsafe fn enter_tracing(ts: *mut ffi::PyThreadState) {
+    // SAFETY: the caller passes its own thread state.
+    let thread = unsafe { mirror(ts) };
+    thread.tracing += 1;
+    // SAFETY: the activation of the running greenlet.
+    unsafe { (*thread.cframe).use_tracing = 0 };
+}
+
+/// Undoes one [`enter_tracing`].
+///
+/// # Safety
+/// * `ts` is the state of the calling thread and the GIL is held.
+pub unsafe fn leave_tracing(ts: *mut ffi::PyThreadState) {
+    // SAFETY: the caller passes its own thread state.
+    let thread = unsafe { mirror(ts) };
+    thread.tracing -= 1;
+    let wanted = !(thread.c_tracefunc.is_null() && thread.c_profilefunc.is_null());
+    let use_tracing = c_int::from(wanted && thread.tracing == 0);
+    // SAFETY: the activation of the running greenlet.
+    unsafe { (*thread.cframe).use_tracing = use_tracing };
+}
+
 pub(super) fn used_depth(thread: &ThreadState) -> c_int {
     thread.recursion_depth
 }
@@ -303,6 +329,8 @@ pub(super) const LAYOUT: &[Field] = &[
     field!(ThreadState, "PyThreadState", tracing),
     field!(ThreadState, "PyThreadState", frame),
     field!(ThreadState, "PyThreadState", cframe),
+    field!(ThreadState, "PyThreadState", c_profilefunc),
+    field!(ThreadState, "PyThreadState", c_tracefunc),
     field!(ThreadState, "PyThreadState", exc_info),
     field!(ThreadState, "PyThreadState", dict),
     field!(ThreadState, "PyThreadState", thread_id),
