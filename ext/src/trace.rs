@@ -17,14 +17,8 @@ use crate::thread::{TRACED, Thread};
 /// and its exception is what arrives in the target. May switch: if the tracer does.
 #[cold]
 pub fn report(thread: &Thread, origin: Gr, target: Gr, transfer: Transfer) -> Transfer {
-    let Some(tracer) = thread.tracer.borrow().clone() else {
-        return transfer;
-    };
-    let event = if matches!(transfer, Transfer::Error(_)) {
-        c"throw"
-    } else {
-        c"switch"
-    };
+    let Some(tracer) = thread.tracer.borrow().clone() else { return transfer };
+    let event = if matches!(transfer, Transfer::Error(_)) { c"throw" } else { c"switch" };
     match call(thread, &tracer, event, origin, target) {
         Ok(()) => transfer,
         Err(Raised) => {
@@ -38,8 +32,7 @@ pub fn report(thread: &Thread, origin: Gr, target: Gr, transfer: Transfer) -> Tr
 
 fn call(thread: &Thread, tracer: &Object, event: &CStr, origin: Gr, target: Gr) -> Result<()> {
     // SAFETY: a static ASCII string.
-    let event = unsafe { Object::from_owned(ffi::PyUnicode_InternFromString(event.as_ptr())) }
-        .ok_or(Raised)?;
+    let event = unsafe { Object::from_owned(ffi::PyUnicode_InternFromString(event.as_ptr())) }.ok_or(Raised)?;
     // SAFETY: two live objects.
     let pair = unsafe { ffi::PyTuple_Pack(2, origin.as_object_ptr(), target.as_object_ptr()) };
     // SAFETY: a new reference or null.
@@ -58,9 +51,7 @@ fn call(thread: &Thread, tracer: &Object, event: &CStr, origin: Gr, target: Gr) 
     // SAFETY: undoes `enter_tracing`.
     unsafe { pystate::leave_tracing(thread.tstate) };
     // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(result) }
-        .map(drop)
-        .ok_or(Raised)
+    unsafe { Object::from_owned(result) }.map(drop).ok_or(Raised)
 }
 
 fn set(thread: &Thread, tracer: Option<Object>) -> Option<Object> {

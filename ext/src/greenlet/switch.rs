@@ -62,9 +62,7 @@ impl Transfer {
     pub fn call(self, function: &Object) -> Result<Object> {
         let result = match self {
             // SAFETY: live objects; the callee takes its own references.
-            Transfer::Value(value) => unsafe {
-                ffi::PyObject_CallOneArg(function.as_ptr(), value.as_ptr())
-            },
+            Transfer::Value(value) => unsafe { ffi::PyObject_CallOneArg(function.as_ptr(), value.as_ptr()) },
             Transfer::Call(args, kwargs) => {
                 let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
                 // SAFETY: live callable, a tuple, a dictionary or null.
@@ -163,14 +161,10 @@ fn check_lineage(thread: &Thread, target: Gr) -> Result<()> {
     }
     // SAFETY: counted by the greenlet that `lineage` found it in.
     let Some(owner) = (unsafe { owner.as_ref() }) else {
-        return Err(greenlet_error(
-            c"cannot switch to a garbage collected greenlet",
-        ));
+        return Err(greenlet_error(c"cannot switch to a garbage collected greenlet"));
     };
     if !owner.alive.get() {
-        return Err(greenlet_error(
-            c"cannot switch to a different thread (which happens to have exited)",
-        ));
+        return Err(greenlet_error(c"cannot switch to a different thread (which happens to have exited)"));
     }
     // SAFETY: the format takes two live objects.
     unsafe {
@@ -202,9 +196,7 @@ fn receiver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<(Gr, bool
             }
             Phase::Dead => {
                 let Some(parent) = receiver.parent() else {
-                    return Err(greenlet_error(
-                        c"cannot switch to a garbage collected greenlet",
-                    ));
+                    return Err(greenlet_error(c"cannot switch to a garbage collected greenlet"));
                 };
                 receiver = parent;
             }
@@ -266,12 +258,7 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
         let (chunk, chunk_len) = stack.tail();
         // SAFETY: the calling thread's own state; it still holds the starter's count, which was saved by copying.
         let depth = unsafe { crate::pystate::used_depth(thread.tstate) };
-        let bounds = StackBounds {
-            limit: stack.limit(),
-            top: stack.top(),
-            chunk,
-            chunk_len,
-        };
+        let bounds = StackBounds { limit: stack.limit(), top: stack.top(), chunk, chunk_len };
         greenlet.stack.set(Some(stack));
         // SAFETY: suspended and never entered: nobody else uses its state; the bounds are of its own stack.
         unsafe { (*greenlet.state.get()).start(thread.tstate, &bounds) };
@@ -322,10 +309,7 @@ unsafe extern "C" fn root(arg: *mut c_void) -> ! {
             .unwrap_or_else(|| "panic in a greenlet".to_owned());
         // SAFETY: every switch happens with the GIL held.
         let py = unsafe { Python::assume_attached() };
-        Err(Raised::from_err(
-            py,
-            pyo3::panic::PanicException::new_err(text),
-        ))
+        Err(Raised::from_err(py, pyo3::panic::PanicException::new_err(text)))
     });
     finish(me, result)
 }
