@@ -253,11 +253,11 @@ fn c_stack(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
     Ok(hard < soft && soft < here && here < top)
 }
 
-/// Every mirrored field: `(structure, name, offset, size)` in bytes, with C's names.
-#[pyfunction(name = "_pystate_layout")]
+/// Every field used: `(structure, name, offset, size)` in bytes, with C's names.
 pub fn layout() -> Vec<(&'static str, &'static str, usize, usize)> {
-    version::LAYOUT
-        .iter()
+    let located = version::located();
+    let fields = version::LAYOUT.iter().chain(&located);
+    fields
         .map(|field| (field.structure, field.name, field.offset, field.size))
         .collect()
 }

@@ -321,6 +321,11 @@ pub(super) fn locate(_ts: *mut ffi::PyThreadState) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The fields that [`locate`] has found.
+pub(super) fn located() -> [Field; 0] {
+    []
+}
+
 /// The fields that [`check`](super::check) compares with the interpreter's public functions.
 pub(super) fn probe(thread: &ThreadState) -> Probe {
     // SAFETY: exc_info is never null and points to a living entry while the GIL is held.

@@ -359,6 +359,30 @@ pub(super) fn charge_depth(thread: &mut ThreadState, levels: c_int) {
     thread.py_recursion_remaining -= levels;
 }
 
+/// The fields that [`locate`] has found.
+pub(super) fn located() -> [Field; 3] {
+    let base = C_STACK_OFFSET.load(Ordering::Relaxed);
+    [
+        field!(CStack, "_PyThreadStateImpl", top, "c_stack_top"),
+        field!(
+            CStack,
+            "_PyThreadStateImpl",
+            soft_limit,
+            "c_stack_soft_limit"
+        ),
+        field!(
+            CStack,
+            "_PyThreadStateImpl",
+            hard_limit,
+            "c_stack_hard_limit"
+        ),
+    ]
+    .map(|field| Field {
+        offset: base + field.offset,
+        ..field
+    })
+}
+
 /// The fields that [`check`](super::check) compares with the interpreter's public functions.
 pub(super) fn probe(thread: &ThreadState) -> Probe {
     // SAFETY: the mirror lies at the address of its thread state, and `locate` has succeeded.
@@ -385,9 +409,6 @@ pub(super) fn probe(thread: &ThreadState) -> Probe {
 pub(super) const LAYOUT: &[Field] = &[
     field!(ThreadState, "PyThreadState", current_executor),
     field!(ThreadState, "PyThreadState", remote_debugger_support),
-    field!(CStack, "c_stack", top, "c_stack_top"),
-    field!(CStack, "c_stack", soft_limit, "c_stack_soft_limit"),
-    field!(CStack, "c_stack", hard_limit, "c_stack_hard_limit"),
     field!(ThreadState, "PyThreadState", interp),
     field!(ThreadState, "PyThreadState", py_recursion_remaining),
     field!(ThreadState, "PyThreadState", py_recursion_limit),
