@@ -189,7 +189,10 @@ impl Clock {
 /// Reads `CLOCK_MONOTONIC`: nanoseconds since an unspecified origin (on Linux, the boot).
 #[inline]
 fn monotonic_now() -> Instant {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid timespec that outlives the call; the kernel writes only there.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     debug_assert_eq!(status, 0, "every Unix has CLOCK_MONOTONIC");

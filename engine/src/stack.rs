@@ -296,12 +296,18 @@ impl Geometry {
         let spread = (COLOURS - 1) * COLOUR_STEP;
         let tail = config.tail.checked_next_multiple_of(COLOUR_STEP)?;
         // A small tail goes to the end of the page, which leaves the stack the most of it.
-        let within = page.saturating_sub(spread.saturating_add(tail)).max(page / 2);
+        let within = page
+            .saturating_sub(spread.saturating_add(tail))
+            .max(page / 2);
         let size = config.size.max(MIN_SIZE);
         let below = size.saturating_sub(within).checked_next_multiple_of(page)?;
         let top = page.checked_add(below)?.checked_add(within)?;
-        let slot = top.checked_add(spread)?.checked_add(tail)?.checked_next_multiple_of(page)?;
-        slot.checked_mul(SLAB_SLOTS).filter(|&bytes| bytes <= (usize::MAX / 2))?;
+        let slot = top
+            .checked_add(spread)?
+            .checked_add(tail)?
+            .checked_next_multiple_of(page)?;
+        slot.checked_mul(SLAB_SLOTS)
+            .filter(|&bytes| bytes <= (usize::MAX / 2))?;
         Some(Geometry { page, top, slot })
     }
 }
@@ -422,7 +428,8 @@ impl Pool {
         let slot = stack.slot;
         let own = self.slabs.get(slot.slab as usize).is_some_and(|slab| {
             let offset = slot.limit.addr().wrapping_sub(slab.base.addr());
-            self.geometry.is_some_and(|geometry| offset < slab.slots * geometry.slot)
+            self.geometry
+                .is_some_and(|geometry| offset < slab.slots * geometry.slot)
         });
         if !own {
             return; // `stack` is dropped here, which leaks and counts it
@@ -492,7 +499,11 @@ impl Pool {
     fn take_fresh(&mut self) -> io::Result<Stack> {
         let out_of_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
         let geometry = self.geometry.ok_or_else(out_of_memory)?;
-        if self.slabs.last().is_none_or(|slab| slab.carved == slab.slots) {
+        if self
+            .slabs
+            .last()
+            .is_none_or(|slab| slab.carved == slab.slots)
+        {
             let slab = Slab::map(geometry)?;
             self.slabs.push(slab);
         }
@@ -520,7 +531,15 @@ impl Pool {
         crate::fiber::asan::register(limit, top);
         self.in_use += 1;
         let guard = u32::try_from(guard).unwrap_or(0);
-        Ok(Stack { slot: Slot { top, limit, end, guard, slab: number } })
+        Ok(Stack {
+            slot: Slot {
+                top,
+                limit,
+                end,
+                guard,
+                slab: number,
+            },
+        })
     }
 }
 
@@ -550,7 +569,13 @@ impl Slab {
                     libc::madvise(base, bytes, libc::MADV_NOHUGEPAGE)
                 };
                 let base = base.cast();
-                return Ok(Slab { base, slots, carved: 0, protected: 0, registered: Vec::new() });
+                return Ok(Slab {
+                    base,
+                    slots,
+                    carved: 0,
+                    protected: 0,
+                    registered: Vec::new(),
+                });
             }
             let error = io::Error::last_os_error();
             if slots == 1 {

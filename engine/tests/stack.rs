@@ -266,10 +266,8 @@ fn exhaust() {
         rlim_max: 512 << 20,
     };
     // SAFETY: the structure is valid; this process is ours alone.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
-        0
-    );
+    let status = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(status, 0);
     let mut pool = Pool::new(Config {
         size: 1 << 20,
         tail: 0,

@@ -52,7 +52,10 @@ pub(crate) fn clean(limit: *mut u8, top: *mut u8) {
 /// The lowest address and the size of the stack on which `pointer` lies.
 fn bounds(pointer: *mut u8) -> (*const c_void, usize) {
     let address = pointer.addr();
-    let found = stacks().range(address..).next().map(|(&top, &limit)| (limit, top));
+    let found = stacks()
+        .range(address..)
+        .next()
+        .map(|(&top, &limit)| (limit, top));
     match found {
         Some((limit, top)) if limit <= address => {
             (ptr::with_exposed_provenance(limit), top - limit)

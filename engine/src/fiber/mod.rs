@@ -115,7 +115,10 @@ impl Fiber {
     /// The type shows a whole example.
     #[inline]
     pub unsafe fn new(top: *mut u8, entry: Entry, argument: *mut c_void) -> Fiber {
-        debug_assert!(top.addr() % 16 == 0, "the ABI wants stacks aligned to 16 bytes");
+        debug_assert!(
+            top.addr() % 16 == 0,
+            "the ABI wants stacks aligned to 16 bytes"
+        );
         // SAFETY: the caller of `new` vouches for the stack below `top`.
         let pointer = unsafe { arch::prepare(top, entry, argument) };
         Fiber(Cell::new(pointer))

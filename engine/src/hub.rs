@@ -1,0 +1,553 @@
+//! Who is next: wakes, timers, descriptors and mail, in turns.
+//!
+//! A [`Hub`] is a passive data structure over any `T` (in practice: who to resume). It never calls
+//! out and never blocks; a driver pops one `T` at a time, drops every borrow, and acts on it.
+//!
+//! The order is the contract. Time goes in *turns* of two batches:
+//!
+//! 1. everything woken since the last turn, first in, first out; then the timers that are due, by
+//!    deadline and, for equal ones, by when they were added;
+//! 2. what the kernel reported, and mail from other threads.
+//!
+//! A batch is fixed when it begins: what is added meanwhile waits for the next turn, so that nobody
+//! starves. The kernel is asked when there is nothing else to do, and at the latest after
+//! [`POLL_EVERY`] items if anybody waits for a descriptor. The clock is read once per turn, and only
+//! if there are timers.
+
+use crate::clock::{Clock, Instant};
+use crate::inbox::Inbox;
+use crate::reactor::{Backend, Interest, Reactor, Token};
+use crate::timers::Timers;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::reactor::{Key as WatchKey, Wait};
+pub use crate::timers::Key as TimerKey;
+
+/// So many items are handed out at most before the kernel is asked again.
+pub const POLL_EVERY: usize = 64;
+
+/// Everything that waits or is ready in one thread.
+///
+/// ```
+/// use eventlet::hub::Hub;
+/// use std::time::Duration;
+///
+/// let mut hub = Hub::new()?;
+/// hub.wake("now");
+/// hub.at(hub.now().saturating_add(Duration::from_millis(2)), "later");
+/// let mut log = Vec::new();
+/// while log.len() < 2 {
+///     match hub.next() {
+///         Some(name) => log.push(name),
+///         None => {
+///             let mut wait = hub.begin_wait();
+///             let result = wait.block();
+///             hub.end_wait(wait, result)?;
+///         }
+///     }
+/// }
+/// assert_eq!(log, ["now", "later"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Hub<T> {
+    /// The first batch, and behind it what waits for the next turn.
+    ready: VecDeque<T>,
+    /// How many of `ready` belong to the present batch.
+    batch: usize,
+    /// The second batch.
+    io: VecDeque<T>,
+    /// Items handed out since the kernel was asked.
+    since_poll: usize,
+    timers: Timers<T>,
+    reactor: Reactor<T>,
+    inbox: Arc<Inbox<T>>,
+    mail: Vec<T>,
+    clock: Clock,
+}
+
+impl<T> Hub<T> {
+    /// A hub on the platform's best back end and the kernel's clock.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when there is no descriptor left.
+    ///
+    /// The type shows an example.
+    pub fn new() -> io::Result<Hub<T>> {
+        Hub::with_backend(Backend::default(), Clock::monotonic())
+    }
+
+    /// A hub on a chosen back end and clock.
+    ///
+    /// # Errors
+    /// As [`Hub::new`]; `Unsupported` if the platform has no such back end.
+    ///
+    /// ```
+    /// use eventlet::clock::{Clock, Instant};
+    /// use eventlet::hub::Hub;
+    /// use eventlet::reactor::Backend;
+    ///
+    /// let clock = Clock::settable(Instant::from_nanos(0));
+    /// let mut hub = Hub::with_backend(Backend::Poll, clock.clone())?;
+    /// hub.at(Instant::from_nanos(5), "five");
+    /// assert_eq!(hub.next(), None);
+    /// clock.set(Instant::from_nanos(5));
+    /// assert_eq!(hub.next(), Some("five"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_backend(backend: Backend, clock: Clock) -> io::Result<Hub<T>> {
+        let mut reactor = Reactor::with_backend(backend)?;
+        let inbox = Inbox::new()?;
+        reactor.set_bell(inbox.fd())?;
+        Ok(Hub {
+            ready: VecDeque::new(),
+            batch: 0,
+            io: VecDeque::new(),
+            since_poll: 0,
+            timers: Timers::new(),
+            reactor,
+            inbox,
+            mail: Vec::new(),
+            clock,
+        })
+    }
+
+    /// Makes `value` ready: part of the next turn's first batch.
+    ///
+    /// The type shows an example.
+    #[inline]
+    pub fn wake(&mut self, value: T) {
+        self.ready.push_back(value);
+    }
+
+    /// Makes `value` ready at `deadline`, or in the next turn if that has passed.
+    ///
+    /// The type shows an example.
+    #[inline]
+    pub fn at(&mut self, deadline: Instant, value: T) -> TimerKey {
+        self.timers.add(deadline, value)
+    }
+
+    /// Takes a timer back; `None` once it is due and its turn has begun.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// let key = hub.at(hub.now(), 'x');
+    /// assert_eq!(hub.cancel(key), Some('x'));
+    /// assert_eq!(hub.next(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
+        self.timers.cancel(key)
+    }
+
+    /// As [`Reactor::watch`]: `value` is ready once `fd` is.
+    ///
+    /// # Errors
+    /// As [`Reactor::watch`].
+    ///
+    /// ```
+    /// use eventlet::hub::Hub;
+    /// use eventlet::reactor::Interest;
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::new()?;
+    /// hub.watch(here.as_raw_fd(), Interest::Write, 'w')?;
+    /// assert_eq!(hub.next(), None, "the kernel has to be asked first");
+    /// let mut wait = hub.begin_wait();
+    /// let result = wait.block();
+    /// hub.end_wait(wait, result)?;
+    /// assert_eq!(hub.next(), Some('w'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watch(&mut self, fd: RawFd, interest: Interest, value: T) -> io::Result<WatchKey> {
+        self.reactor.watch(fd, interest, value)
+    }
+
+    /// As [`Reactor::unwatch`]: takes a waiter back; `None` once it has been reported.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use eventlet::reactor::Interest;
+    /// # use std::os::fd::AsRawFd;
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::new()?;
+    /// let key = hub.watch(here.as_raw_fd(), Interest::Write, 'w')?;
+    /// assert_eq!(hub.unwatch(key), Some('w'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn unwatch(&mut self, key: WatchKey) -> Option<T> {
+        self.reactor.unwatch(key)
+    }
+
+    /// Wakes everyone who waits for `fd`, which is about to be closed; answers how many.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use eventlet::reactor::Interest;
+    /// # use std::os::fd::AsRawFd;
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::new()?;
+    /// hub.watch(here.as_raw_fd(), Interest::Read, 'r')?;
+    /// assert_eq!(hub.forget(here.as_raw_fd()), 1);
+    /// assert_eq!(hub.next(), Some('r'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn forget(&mut self, fd: RawFd) -> usize {
+        let all = self.reactor.forget(fd);
+        let count = all.len();
+        self.ready.extend(all);
+        count
+    }
+
+    /// As [`Reactor::adopt`]: registers a descriptor that will be released before it is closed.
+    ///
+    /// # Errors
+    /// As [`Reactor::adopt`].
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use eventlet::reactor::Interest;
+    /// # use std::os::fd::AsRawFd;
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::new()?;
+    /// let token = hub.adopt(here.as_raw_fd())?;
+    /// assert!(hub.is_ready(token, Interest::Read), "not tried yet");
+    /// hub.clear_ready(token, Interest::Read); // a read saw EAGAIN
+    /// hub.watch_token(token, Interest::Read, 'r');
+    /// assert_eq!(hub.release(token), 1);
+    /// assert_eq!(hub.next(), Some('r'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn adopt(&mut self, fd: RawFd) -> io::Result<Token> {
+        self.reactor.adopt(fd)
+    }
+
+    /// As [`Reactor::is_ready`]: whether an operation on an adopted descriptor is worth trying.
+    ///
+    /// [`Hub::adopt`] shows an example.
+    #[inline]
+    pub fn is_ready(&self, token: Token, interest: Interest) -> bool {
+        self.reactor.is_ready(token, interest)
+    }
+
+    /// As [`Reactor::take_ready`]: [`Hub::is_ready`], and clears the mark.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use eventlet::reactor::Interest;
+    /// # use std::os::fd::AsRawFd;
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::<()>::new()?;
+    /// let token = hub.adopt(here.as_raw_fd())?;
+    /// assert!(hub.take_ready(token, Interest::Read));
+    /// assert!(!hub.is_ready(token, Interest::Read));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn take_ready(&mut self, token: Token, interest: Interest) -> bool {
+        self.reactor.take_ready(token, interest)
+    }
+
+    /// As [`Reactor::clear_ready`]: an operation saw `EAGAIN`, or did less than it was asked.
+    ///
+    /// [`Hub::adopt`] shows an example.
+    #[inline]
+    pub fn clear_ready(&mut self, token: Token, interest: Interest) {
+        self.reactor.clear_ready(token, interest);
+    }
+
+    /// As [`Reactor::watch_token`]: `value` is ready once the adopted descriptor is.
+    ///
+    /// [`Hub::adopt`] shows an example.
+    #[inline]
+    pub fn watch_token(&mut self, token: Token, interest: Interest, value: T) -> WatchKey {
+        self.reactor.watch_token(token, interest, value)
+    }
+
+    /// Ends an adoption and wakes everyone who waits for the descriptor; answers how many.
+    ///
+    /// [`Hub::adopt`] shows an example.
+    pub fn release(&mut self, token: Token) -> usize {
+        let all = self.reactor.release(token);
+        let count = all.len();
+        self.ready.extend(all);
+        count
+    }
+
+    /// What [`Hub::next`] would pop. Begins a new turn if the present one is over.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.wake('x');
+    /// assert_eq!(hub.peek(), Some(&'x'));
+    /// assert_eq!(hub.next(), Some('x'));
+    /// assert_eq!(hub.peek(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn peek(&mut self) -> Option<&T> {
+        if self.batch == 0 && self.io.is_empty() && !self.begin_turn() {
+            return None;
+        }
+        if self.batch > 0 {
+            self.ready.front()
+        } else {
+            self.io.front()
+        }
+    }
+
+    /// Pops whose turn it is; `None` when the kernel has to be asked first ([`Hub::begin_wait`]).
+    ///
+    /// The type shows an example.
+    #[inline]
+    #[allow(clippy::should_implement_trait, reason = "None is not the end")]
+    pub fn next(&mut self) -> Option<T> {
+        if self.batch == 0 && self.io.is_empty() && !self.begin_turn() {
+            return None;
+        }
+        self.since_poll += 1;
+        if self.batch > 0 {
+            self.batch -= 1;
+            self.ready.pop_front()
+        } else {
+            self.io.pop_front()
+        }
+    }
+
+    /// Begins a turn, if anything is ready and the kernel need not be asked before.
+    #[inline]
+    fn begin_turn(&mut self) -> bool {
+        if self.since_poll >= POLL_EVERY && self.reactor.waiting() > 0 {
+            return false;
+        }
+        if !self.timers.is_empty() {
+            self.take_due();
+        }
+        if self.inbox.has_mail() {
+            self.take_mail();
+        }
+        self.batch = self.ready.len();
+        self.batch > 0 || !self.io.is_empty()
+    }
+
+    /// Appends the timers that are due to the first batch.
+    fn take_due(&mut self) {
+        let now = self.clock.now();
+        while let Some(value) = self.timers.pop_due(now) {
+            self.ready.push_back(value);
+        }
+    }
+
+    /// Appends what other threads have sent to the second batch.
+    #[cold]
+    fn take_mail(&mut self) {
+        self.inbox.drain(&mut self.mail);
+        self.io.extend(self.mail.drain(..));
+    }
+
+    /// Prepares to ask the kernel. To be followed by [`Wait::block`] and [`Hub::end_wait`].
+    ///
+    /// The wait does not block if anything is ready, and otherwise until the next deadline, or for
+    /// ever. From here on other threads ring the bell. The hub may be used while the wait is under
+    /// way, but what is added to it does not shorten the wait.
+    ///
+    /// The type shows an example.
+    pub fn begin_wait(&mut self) -> Wait {
+        let ready = !self.ready.is_empty() || !self.io.is_empty() || self.reactor.has_instant();
+        let timeout = if ready {
+            Some(Duration::ZERO)
+        } else {
+            let until = self.timers.next_deadline();
+            let timeout = until.map(|deadline| deadline.saturating_since(self.clock.now()));
+            if timeout != Some(Duration::ZERO) && !self.inbox.sleep() {
+                Some(Duration::ZERO)
+            } else {
+                timeout
+            }
+        };
+        self.reactor.begin_wait(timeout)
+    }
+
+    /// Takes in what a wait has found, and mail: they are the second batch of the present turn.
+    ///
+    /// `result` is what [`Wait::block`] answered.
+    ///
+    /// # Errors
+    /// That of `result`, unless a signal has interrupted the wait, which is no error here.
+    ///
+    /// The type shows an example.
+    pub fn end_wait(&mut self, wait: Wait, result: io::Result<()>) -> io::Result<()> {
+        self.inbox.awake();
+        let io = &mut self.io;
+        let ended = self
+            .reactor
+            .end_wait(wait, result, |value| io.push_back(value));
+        self.since_poll = 0;
+        if matches!(ended, Ok(true)) && self.reactor.bell_is_level() {
+            self.inbox.hush();
+        }
+        if self.inbox.has_mail() {
+            self.take_mail();
+        }
+        ended.map(drop)
+    }
+
+    /// The present instant of the hub's clock.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let hub = Hub::<()>::new()?;
+    /// assert!(hub.now() <= hub.now());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The hub's clock.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let hub = Hub::<()>::new()?;
+    /// assert!(hub.clock().now() <= hub.now());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The door for other threads.
+    ///
+    /// ```
+    /// use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// let inbox = hub.inbox();
+    /// std::thread::spawn(move || inbox.send("hello").unwrap()).join().unwrap();
+    /// assert_eq!(hub.next(), Some("hello"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn inbox(&self) -> Arc<Inbox<T>>
+    where
+        T: Send,
+    {
+        self.inbox.clone()
+    }
+
+    /// How many timers are pending.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.at(hub.now(), ());
+    /// assert_eq!((hub.timers_len(), hub.waiting_len(), hub.ready_len()), (1, 0, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn timers_len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// How many values wait for descriptors. [`Hub::timers_len`] shows an example.
+    #[inline]
+    pub fn waiting_len(&self) -> usize {
+        self.reactor.waiting()
+    }
+
+    /// How many values are ready, but for mail that has not been looked at.
+    ///
+    /// [`Hub::timers_len`] shows an example.
+    #[inline]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len() + self.io.len()
+    }
+
+    /// When the earliest timer is due; `None` without timers.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// assert_eq!(hub.next_deadline(), None);
+    /// let soon = hub.now();
+    /// hub.at(soon, ());
+    /// assert_eq!(hub.next_deadline(), Some(soon));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// The descriptor that an outer loop can watch for reading; `None` for the `poll` back end.
+    ///
+    /// It becomes readable when a descriptor is ready, and after [`Hub::begin_wait`] when there is
+    /// mail.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # #[cfg(target_os = "linux")]
+    /// assert!(Hub::<()>::new()?.fd().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fd(&self) -> Option<RawFd> {
+        self.reactor.fd()
+    }
+
+    /// Makes the hub of a forked child its own: nothing is shared with the parent's any more.
+    ///
+    /// To be called in the child before anything else. Everything that was ready or waiting still
+    /// is.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when there is no descriptor left.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::<()>::new()?;
+    /// hub.reinit_after_fork()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reinit_after_fork(&mut self) -> io::Result<()> {
+        self.inbox.reinit()?;
+        self.reactor.reinit()
+    }
+
+    /// Takes everything out: ready, due, pending, waiting, mail. For the end of a thread.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.at(hub.now(), 'b');
+    /// hub.wake('a');
+    /// assert_eq!(hub.drain(), ['a', 'b']);
+    /// assert_eq!(hub.timers_len(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain(&mut self) -> Vec<T> {
+        self.batch = 0;
+        let mut all: Vec<T> = self.ready.drain(..).collect();
+        all.extend(self.io.drain(..));
+        all.extend(self.timers.drain());
+        all.extend(self.reactor.drain());
+        self.inbox.drain(&mut all);
+        all
+    }
+}
+
+impl<T> Drop for Hub<T> {
+    /// Closes the inbox: a later send gets its value back.
+    fn drop(&mut self) {
+        self.inbox.close(&mut Vec::new());
+    }
+}

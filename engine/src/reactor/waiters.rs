@@ -1,0 +1,159 @@
+//! Waiters, in doubly linked lists through one slab.
+//!
+//! Invariant: an occupied entry is in exactly one list, the one its `place` names; its generation
+//! changes whenever the entry is given up, so that an old key finds nothing.
+
+use super::Interest;
+
+const NONE: u32 = u32::MAX;
+
+/// Names one waiter of one reactor, also after it has been delivered.
+///
+/// ```
+/// use eventlet::reactor::{Interest, Key, Reactor};
+/// use std::os::fd::AsRawFd;
+/// let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+/// let mut reactor = Reactor::new()?;
+/// let key: Key = reactor.watch(here.as_raw_fd(), Interest::Read, ())?;
+/// assert!(reactor.unwatch(key).is_some());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+/// Whose list a waiter is in; `None` for the list of those that are ready anyway.
+pub(super) type Place = Option<(u32, Interest)>;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl List {
+    pub(super) const EMPTY: List = List {
+        head: NONE,
+        tail: NONE,
+    };
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.head == NONE
+    }
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: Option<T>,
+    place: Place,
+    generation: u32,
+    previous: u32,
+    /// In a list: the next of the list. Free: the next free entry.
+    next: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiters<T> {
+    entries: Vec<Entry<T>>,
+    free: u32,
+    len: usize,
+}
+
+impl<T> Waiters<T> {
+    pub(super) const fn new() -> Waiters<T> {
+        Waiters {
+            entries: Vec::new(),
+            free: NONE,
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends to `list`, which is the one that `place` names.
+    #[inline]
+    pub(super) fn push(&mut self, list: &mut List, place: Place, value: T) -> Key {
+        let previous = list.tail;
+        let index = self.free;
+        let (index, generation) = match self.entries.get_mut(index as usize) {
+            Some(entry) => {
+                self.free = entry.next;
+                entry.value = Some(value);
+                entry.place = place;
+                entry.previous = previous;
+                entry.next = NONE;
+                (index, entry.generation)
+            }
+            None => {
+                let index = u32::try_from(self.entries.len()).unwrap_or(NONE);
+                assert!(index != NONE, "more than 2^32 - 2 waiters");
+                let entry = Entry {
+                    value: Some(value),
+                    place,
+                    generation: 0,
+                    previous,
+                    next: NONE,
+                };
+                self.entries.push(entry);
+                (index, 0)
+            }
+        };
+        match self.entries.get_mut(previous as usize) {
+            Some(last) => last.next = index,
+            None => list.head = index,
+        }
+        list.tail = index;
+        self.len += 1;
+        Key { index, generation }
+    }
+
+    /// Takes the first out of `list`.
+    #[inline]
+    pub(super) fn pop(&mut self, list: &mut List) -> Option<T> {
+        let generation = self.entries.get(list.head as usize)?.generation;
+        self.remove(
+            list,
+            Key {
+                index: list.head,
+                generation,
+            },
+        )
+    }
+
+    /// Where a waiter is; `None` if it is gone.
+    #[inline]
+    pub(super) fn place(&self, key: Key) -> Option<Place> {
+        let entry = self.entries.get(key.index as usize)?;
+        (entry.generation == key.generation && entry.value.is_some()).then_some(entry.place)
+    }
+
+    /// Takes a waiter out of `list`, which is the one it is in.
+    #[inline]
+    pub(super) fn remove(&mut self, list: &mut List, key: Key) -> Option<T> {
+        let entry = self.entries.get_mut(key.index as usize)?;
+        if entry.generation != key.generation {
+            return None;
+        }
+        let value = entry.value.take()?;
+        let (previous, next) = (entry.previous, entry.next);
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.next = self.free;
+        self.free = key.index;
+        self.len -= 1;
+        match self.entries.get_mut(previous as usize) {
+            Some(entry) => entry.next = next,
+            None => list.head = next,
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.previous = previous,
+            None => list.tail = previous,
+        }
+        Some(value)
+    }
+}
