@@ -1,7 +1,7 @@
 """Lightweight coroutines, each on a stack of its own.
 
-This package has the names, signatures and errors of upstream's greenlet. The type, the switch and the
-C API live in the native module ``greenlet._core``; nothing here runs when a greenlet switches.
+This package has the names, signatures and errors of upstream's greenlet. The type, the switch and
+the C API live in the native module ``greenlet._core``; nothing here runs when a greenlet switches.
 
     >>> from greenlet import getcurrent, greenlet
     >>> def double(n):
@@ -14,17 +14,17 @@ C API live in the native module ``greenlet._core``; nothing here runs when a gre
 
 import os
 
-from . import _greenlet
+from . import _greenlet as _greenlet
 from ._greenlet import (
     _C_API,
-    CLOCKS_PER_SEC,
-    GREENLET_USE_CONTEXT_VARS,
-    GREENLET_USE_GC,
-    GREENLET_USE_TRACING,
+    CLOCKS_PER_SEC as CLOCKS_PER_SEC,
+    GREENLET_USE_CONTEXT_VARS as GREENLET_USE_CONTEXT_VARS,
+    GREENLET_USE_GC as GREENLET_USE_GC,
+    GREENLET_USE_TRACING as GREENLET_USE_TRACING,
     GreenletExit,
-    enable_optional_cleanup,
+    enable_optional_cleanup as enable_optional_cleanup,
     error,
-    get_clocks_used_doing_optional_cleanup,
+    get_clocks_used_doing_optional_cleanup as get_clocks_used_doing_optional_cleanup,
     getcurrent,
     gettrace,
     greenlet,

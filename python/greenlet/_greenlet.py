@@ -1,16 +1,20 @@
 """The old path of greenlet's native module.
 
-Programs and test-suites import ``greenlet._greenlet`` and store attributes on it, so it is an ordinary
-module: the names of ``greenlet._core`` that upstream's native module has, and its constants. Names that
-only test-suites use (counters, ``set_thread_local``, ``UnswitchableGreenlet``) are found here and not
-in ``greenlet``.
+Programs and test-suites import ``greenlet._greenlet`` and store attributes on it, so it is an
+ordinary module: the names of ``greenlet._core`` that upstream's native module has, and its
+constants. Names that only test-suites use (counters, ``set_thread_local``,
+``UnswitchableGreenlet``) are found here and not in ``greenlet``.
 """
 
 import sys
-from typing import Final
 
 from ._core import (
     _C_API,
+    CLOCKS_PER_SEC,
+    GREENLET_USE_CONTEXT_VARS,
+    GREENLET_USE_GC,
+    GREENLET_USE_STANDARD_THREADING,
+    GREENLET_USE_TRACING,
     GreenletExit,
     UnswitchableGreenlet,
     enable_optional_cleanup,
@@ -51,10 +55,3 @@ if sys.version_info < (3, 13):
     from ._core import get_tstate_trash_delete_nesting
 
     __all__ += ["get_tstate_trash_delete_nesting"]
-
-#: Ticks per second of ``get_clocks_used_doing_optional_cleanup``; POSIX fixes it at one million.
-CLOCKS_PER_SEC: Final = 1_000_000
-GREENLET_USE_GC: Final = 1
-GREENLET_USE_TRACING: Final = 1
-GREENLET_USE_CONTEXT_VARS: Final = 1
-GREENLET_USE_STANDARD_THREADING: Final = 1

@@ -1,9 +1,9 @@
 """Fixtures of the greenlet tests.
 
-The suite states the behaviour of upstream's greenlet 3.5.6 and passes on it too; a test marked ``ours``
-states a deliberate difference and says why in its docstring. Whatever may kill the process runs in a
-process of its own, through ``script``. Every test must leave as many greenlets as it found, unless it is
-marked ``leaks`` with the reason.
+The suite states the behaviour of upstream's greenlet 3.5.6 and passes on it too; a test marked
+``ours`` states a deliberate difference, with the reason. Whatever may kill the process runs in a
+process of its own, through ``script``. Every test must leave as many greenlets as it found, unless
+it is marked ``leaks`` with the reason.
 """
 
 import gc

@@ -338,7 +338,7 @@ cpdef has_parent(greenlet g):
 
 
 def test_cython_subclass(tmp_path, script):
-    """The way gevent declares greenlet: a cdef class over `ctypedef class … [object PyGreenlet]`."""
+    """The way gevent declares greenlet: a cdef class over a `ctypedef class [object PyGreenlet]`."""
     pytest.importorskip("Cython")
     (tmp_path / "counted.pyx").write_text(CYTHON)
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Making greenlets: arguments, attributes of the type and of fresh instances, subclasses, serializing."""
+"""Making greenlets: arguments, the type, fresh instances, subclasses, serializing."""
 
 import copy
 import pickle

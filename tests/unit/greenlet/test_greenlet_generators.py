@@ -90,8 +90,7 @@ def test_generator_resumed_by_several_greenlets():
     """A generator frame runs on the stack of whoever resumes it."""
 
     def numbers():
-        for n in range(6):
-            yield n
+        yield from range(6)
 
     shared, got = numbers(), []
 
@@ -122,7 +121,7 @@ def test_generator_that_is_running_cannot_be_resumed():
 
 
 def test_await_inside_greenlets():
-    """The bridge that SQLAlchemy uses: a greenlet hands awaitables to the coroutine that drives it."""
+    """SQLAlchemy's bridge: a greenlet hands awaitables to the coroutine that drives it."""
 
     def wait_for(awaitable):
         return getcurrent().parent.switch(awaitable)

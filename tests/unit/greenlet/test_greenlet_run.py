@@ -80,7 +80,7 @@ def test_is_released_at_the_start():
 
 
 def test_is_looked_up_on_the_instance():
-    """`run` may come from __getattr__-like machinery of a subclass; it is asked once, at the start."""
+    """A subclass may compute `run`; it is asked once, at the start."""
 
     class Asked(greenlet):
         count = 0

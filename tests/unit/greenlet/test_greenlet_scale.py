@@ -192,7 +192,7 @@ def test_deep_python_recursion_in_many_greenlets():
 
 
 def test_data_stack_grows_and_shrinks_over_chunk_borders():
-    """Frames larger than CPython's chunk of frames, again and again, in several greenlets at once."""
+    """Frames larger than a chunk of CPython's frame stack, in several greenlets at once."""
     names = [f"v{i}" for i in range(700)]
     source = "def wide(n):\n" + "".join(f"    {v} = n\n" for v in names)
     source += (
