@@ -19,7 +19,7 @@ type Ptr = *mut ffi::PyObject;
 /// The greenlet that `object` is, or TypeError.
 fn checked(object: Ptr) -> Result<Gr> {
     let greenlet = if object.is_null() { None } else { Gr::check(object) };
-    greenlet.ok_or_else(|| error::type_error(c"a greenlet is required"))
+    greenlet.ok_or_else(|| error::type_error(c"bad argument type for built-in operation"))
 }
 
 fn give(result: Result<Object>) -> Ptr {

@@ -72,6 +72,7 @@ fn set(thread: &Thread, tracer: Option<Object>) -> Option<Object> {
 /// >>> import greenlet
 /// >>> greenlet.settrace(None)
 #[pyfunction]
+#[pyo3(signature = (callback, /))]
 pub fn settrace(callback: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
     let py = callback.py();
     let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;

@@ -419,9 +419,10 @@ unsafe extern "C" fn repr(slf: Ptr) -> Ptr {
         };
     }
     let started = greenlet.phase.get() == Phase::Active;
+    let here = Thread::existing().is_some_and(|thread| ptr::eq(thread, greenlet.thread.peek()));
     let place = match started {
         false => c"",
-        true if me.is_running() => c" current",
+        true if here && me.is_running() => c" current",
         true => c" suspended",
     };
     // SAFETY: the format takes a name, two pointers and four C strings.

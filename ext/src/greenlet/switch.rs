@@ -207,7 +207,10 @@ fn receiver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<(Gr, bool
 /// Gives a new greenlet what it needs to start. False if looking up `run` has started it (or ended it) already.
 fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
     let greenlet = new.get();
-    if greenlet.body.get().is_none() && !greenlet.run.is_some() {
+    // A class of its own may have a `run` method, which wins over the argument.
+    // SAFETY: a live object.
+    let derived = !ptr::eq(unsafe { ffi::Py_TYPE(new.as_object_ptr()) }, super::type_ptr());
+    if greenlet.body.get().is_none() && (derived || !greenlet.run.is_some()) {
         let _kept = new.object();
         // SAFETY: a live object and a C string.
         let run = unsafe { ffi::PyObject_GetAttrString(new.as_object_ptr(), c"run".as_ptr()) };
