@@ -265,6 +265,24 @@ impl<T> Hub<T> {
         self.reactor.clear_ready(token, interest);
     }
 
+    /// As [`Reactor::drained`]: a read from an adopted stream took less than it asked for.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use eventlet::reactor::Interest;
+    /// # use std::os::fd::AsRawFd;
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::<()>::new()?;
+    /// let token = hub.adopt(here.as_raw_fd())?;
+    /// hub.drained(token);
+    /// assert!(!hub.is_ready(token, Interest::Read));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn drained(&mut self, token: Token) {
+        self.reactor.drained(token);
+    }
+
     /// As [`Reactor::watch_token`]: `value` is ready once the adopted descriptor is.
     ///
     /// [`Hub::adopt`] shows an example.

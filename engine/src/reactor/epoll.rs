@@ -17,7 +17,7 @@
 //! - `EPOLLERR` and `EPOLLHUP` come unasked and concern both directions.
 
 use super::wait::Occurred;
-use super::{BELL, BOTH, READ, WRITE};
+use super::{BELL, BOTH, ENDED, READ, WRITE};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -179,7 +179,10 @@ impl Waiting {
         if events & (OUT | FAILED) != 0 {
             bits |= WRITE;
         }
-        debug_assert!(bits & !BOTH == 0);
+        if events & libc::EPOLLRDHUP as u32 != 0 {
+            bits |= ENDED;
+        }
+        debug_assert!(bits & !(BOTH | ENDED) == 0);
         Some(Occurred {
             data: event.u64,
             bits,

@@ -62,6 +62,8 @@ impl Interest {
 const READ: u8 = 1;
 const WRITE: u8 = 2;
 const BOTH: u8 = READ | WRITE;
+/// The other side has ended its stream: what is read from now on never has to be waited for.
+const ENDED: u8 = 4;
 
 /// How the kernel is asked.
 ///
@@ -411,13 +413,47 @@ impl<T> Reactor<T> {
         }
     }
 
-    /// Notes that an operation on an adopted descriptor saw `EAGAIN`, or took less than it asked.
+    /// Notes that an operation on an adopted descriptor saw `EAGAIN`.
     ///
     /// [`Reactor::adopt`] shows an example.
     #[inline]
     pub fn clear_ready(&mut self, token: Token, interest: Interest) {
         if let Some(source) = self.sources.by_token_mut(token) {
-            source.ready &= !interest.bit();
+            source.ready &= !(interest.bit() | ENDED);
+        }
+    }
+
+    /// Notes that a read from an adopted stream took less than it asked for.
+    ///
+    /// As [`Reactor::clear_ready`], except where the end of the stream is known to follow: it may have been
+    /// reported together with the data, and makes no edge of its own then.
+    ///
+    /// ```
+    /// use eventlet::reactor::{Interest, Reactor};
+    /// use std::io::{Read, Write};
+    /// use std::os::fd::AsRawFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (mut here, mut there) = UnixStream::pair()?;
+    /// let mut reactor = Reactor::new()?;
+    /// let token = reactor.adopt(there.as_raw_fd())?;
+    /// reactor.clear_ready(token, Interest::Read);
+    /// reactor.watch_token(token, Interest::Read, ());
+    /// here.write_all(b"the last")?;
+    /// drop(here);
+    /// reactor.block(&mut Vec::new(), None)?; // reports both at once
+    /// assert_eq!(there.read(&mut [0; 100])?, 8);
+    /// reactor.drained(token);
+    /// # #[cfg(target_os = "linux")]
+    /// assert!(reactor.is_ready(token, Interest::Read), "the end is still to be read");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn drained(&mut self, token: Token) {
+        if let Some(source) = self.sources.by_token_mut(token)
+            && source.ready & ENDED == 0
+        {
+            source.ready &= !READ;
         }
     }
 
