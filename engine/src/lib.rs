@@ -13,8 +13,15 @@ pub mod hub;
     reason = "a lock-free list of boxes, and two system calls"
 )]
 pub mod inbox;
+pub mod net;
 #[allow(unsafe_code, reason = "system calls")]
 pub mod reactor;
+#[allow(
+    unsafe_code,
+    reason = "control blocks are shared by raw pointer, and fibers switched"
+)]
+pub mod rt;
 #[allow(unsafe_code, reason = "maps, protects and unmaps memory")]
 pub mod stack;
+pub mod sync;
 pub mod timers;

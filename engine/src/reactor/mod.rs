@@ -419,7 +419,9 @@ impl<T> Reactor<T> {
     #[inline]
     pub fn clear_ready(&mut self, token: Token, interest: Interest) {
         if let Some(source) = self.sources.by_token_mut(token) {
-            source.ready &= !(interest.bit() | ENDED);
+            // Writing says nothing about the end of what is read.
+            let ended = if interest == Interest::Read { ENDED } else { 0 };
+            source.ready &= !(interest.bit() | ended);
         }
     }
 
