@@ -1,0 +1,112 @@
+"""Runs one file of a suite in processes of its own, whatever the tests do to their process.
+
+A test that crashes or hangs costs only itself: it is recorded as such, and the tests that had not
+run yet get a new process.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+class Execution:
+    """The outcomes of the tests of one file: `outcomes` and `messages`, by id of the test."""
+
+    def __init__(self, suite, file, seconds, logs):
+        self.suite, self.file, self.seconds = suite, file, seconds
+        self.log = logs / f"{file}.log"
+        self.outcomes, self.messages = {}, {}
+
+    def run(self, ids):
+        """Runs these tests."""
+        while left := [name for name in ids if name not in self.outcomes]:
+            before = len(self.outcomes)
+            self._run_once(left)
+            if len(self.outcomes) == before:  # it died before its first test, or after its last
+                for name in left:
+                    self._note(name, "crash", "the process ended before this test was run")
+
+    def collect(self):
+        """Ids of all tests of the file; importing it may fail, which is an outcome too."""
+        code = (
+            "import sys, unittest, record\n"
+            "tests = record.flat(unittest.defaultTestLoader.loadTestsFromName(sys.argv[1]))\n"
+            "print('\\n'.join('id ' + record.identify(t) for t in tests))\n"
+        )
+        command = self.suite.command(self.file, "", [])
+        module = command[-1]
+        here = str(Path(__file__).resolve().parent)
+        environment = {**os.environ, **self.suite.environment()}
+        environment["PYTHONPATH"] += os.pathsep + here
+        done = subprocess.run(
+            [command[0], "-c", code, module],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=self.seconds,
+            check=False,
+        )
+        found = [line[3:] for line in done.stdout.splitlines() if line.startswith("id ")]
+        if done.returncode:
+            self._note("<collection>", "crash" if done.returncode < 0 else "error", done.stderr)
+        return found
+
+    def _note(self, name, outcome, message=""):
+        self.outcomes[name] = outcome
+        self.messages[name] = (message.strip().splitlines() or [""])[-1][:300]
+
+    def _run_once(self, ids):
+        with tempfile.TemporaryDirectory() as folder, open(self.log, "ab") as log:
+            events = Path(folder) / "events"
+            process = subprocess.Popen(
+                [str(part) for part in self.suite.command(self.file, events, ids)],
+                env={**os.environ, **self.suite.environment()},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            hung = False
+            try:
+                code = process.wait(self.seconds)
+            except subprocess.TimeoutExpired:
+                hung = True
+                code = self._end(process)
+            self._read(events, code, hung)
+
+    @staticmethod
+    def _end(process):
+        # faulthandler prints where every thread is, before the whole session is ended.
+        for number in (signal.SIGABRT, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+                return process.wait(5)
+            except subprocess.TimeoutExpired:
+                continue
+            except ProcessLookupError:
+                break
+        return process.wait()
+
+    def _read(self, events, code, hung):
+        running, done = None, False
+        for line in events.read_text().splitlines() if events.exists() else ():
+            event = json.loads(line)
+            if "start" in event:
+                running = event["start"]
+            elif "end" in event:
+                running = None
+                self._note(event["end"], event["outcome"], event["message"])
+            else:
+                done = True
+        if hung:
+            self._note(running or "<exit>", "timeout", f"not finished after {self.seconds} s")
+        elif code < 0:
+            name = signal.Signals(-code).name
+            self._note(running or "<exit>", "crash", f"killed by {name}")
+        elif running or not done:
+            self._note(running or "<exit>", "crash", f"the process ended with status {code}")
