@@ -2,7 +2,8 @@
 
 Both live below target/, are kept between runs, and are brought up to date at each.
 
-Invariant: ours is installed from a wheel of this tree as it is now, never from an older build.
+Invariant: ours is installed from a wheel of this tree as it is now, never from an older build,
+unless the caller asks for the environments as they are.
 """
 
 import subprocess
@@ -45,24 +46,31 @@ def _venv(base, folder):
     return python
 
 
-def upstream(base, scratch):
-    """The interpreter of an environment with upstream's packages."""
+def upstream(base, scratch, renew):
+    """The interpreter of an environment with upstream's packages; checked if ``renew``."""
     major, minor, _ = version(base)
     python = _venv(base, scratch / f"upstream-{major}.{minor}")
-    _pip(python, *UPSTREAM)
+    if renew:
+        _pip(python, *UPSTREAM)
     return python
 
 
-def ours(base, scratch, root):
-    """The interpreter of an environment with this tree, built now."""
+def ours(base, scratch, root, renew):
+    """The interpreter of an environment with this tree; built and installed if ``renew``."""
     major, minor, _ = version(base)
     python = _venv(base, scratch / f"ours-{major}.{minor}")
+    if not renew:
+        return python
     wheels = scratch / f"wheels-{major}.{minor}"
     for old in wheels.glob("*.whl"):
         old.unlink()
     _pip(python, MATURIN)
     build = [python, "-m", "maturin", "build", "--release", "--quiet", "--out", wheels]
-    subprocess.run([*build, "--interpreter", python], check=True, cwd=root)
+    done = subprocess.run(
+        [*build, "--interpreter", python], capture_output=True, text=True, check=False, cwd=root
+    )
+    if done.returncode:
+        sys.exit(f"bench: this tree does not build\n{done.stderr.strip()}")
     (wheel,) = wheels.glob("*.whl")
     _pip(python, "--force-reinstall", "--no-deps", wheel)
     return python

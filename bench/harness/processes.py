@@ -6,11 +6,13 @@ Invariant: every process started here is ended here, also when a measurement fai
 import contextlib
 import json
 import os
+import re
 import resource
 import select
 import subprocess
 
 ROUND_TIMEOUT = 120  # seconds
+PATH = re.compile(r" ?\(/[^)]*\)")  # as ImportError tells it; has no place in the record
 PRIORITY = 10  # SCHED_FIFO, if the user may
 
 
@@ -59,7 +61,7 @@ def read_line(process, timeout=ROUND_TIMEOUT):
         process.kill()
         complaint = process.stderr.read().decode(errors="replace").strip().splitlines()
         reason = complaint[-1] if complaint else f"exit status {process.wait()}"
-        raise Failed(f"it ended: {reason}")
+        raise Failed(f"it ended: {PATH.sub('', reason)}")
     return line.decode()
 
 
