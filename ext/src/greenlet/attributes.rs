@@ -22,23 +22,6 @@ fn give(result: Result<Object>) -> Ptr {
     result.map_or(ptr::null_mut(), Object::into_ptr)
 }
 
-/// What the arguments of a vectorcall hand over.
-#[inline(always)]
-fn transfer(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<Transfer> {
-    if kwnames.is_null() {
-        if count == 1 {
-            // SAFETY: one borrowed, live argument.
-            let value = unsafe { Object::from_borrowed(*args) };
-            return Ok(Transfer::Value(value.expect("arguments are never null")));
-        }
-        if count == 0 {
-            return Ok(Transfer::empty());
-        }
-    }
-    let (args, kwargs) = pack(args, count, kwnames)?;
-    Ok(Transfer::Call(args, kwargs))
-}
-
 /// A tuple and (if there are any) a dictionary of vectorcall arguments.
 pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Option<Object>)> {
     // SAFETY: no preconditions.
@@ -78,8 +61,19 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
 /// # Safety
 /// - the arguments are those of a vectorcall on a greenlet
 pub unsafe extern "C" fn switch_method(slf: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
-    match transfer(args, count as usize, kwnames) {
-        Ok(transfer) => give(switch::switch_to(Gr::from_ptr(slf), transfer)),
+    if kwnames.is_null() && count <= 1 {
+        let (value, spread) = if count == 0 {
+            (switch::empty_tuple(), true)
+        } else {
+            // SAFETY: the callee may read that many pointers.
+            let argument = unsafe { *args };
+            // SAFETY: a borrowed, live argument.
+            (unsafe { Object::from_borrowed(argument) }.expect("arguments are never null"), false)
+        };
+        return give(switch::send(Gr::from_ptr(slf), value, spread));
+    }
+    match pack(args, count as usize, kwnames) {
+        Ok((args, kwargs)) => give(switch::switch_to(Gr::from_ptr(slf), Transfer::Call(args, kwargs))),
         Err(Raised) => ptr::null_mut(),
     }
 }

@@ -263,6 +263,7 @@ fn abandon(me: Gr) {
     greenlet.phase.set(Phase::Dead);
     // SAFETY: it is suspended for good: nobody else uses its state.
     unsafe { (*greenlet.state.get()).abandon() };
+    drop(greenlet.value.take());
     drop(greenlet.transfer.take());
     drop(greenlet.stack.take()); // a Stack dropped outside its pool stays mapped, and is counted
 }

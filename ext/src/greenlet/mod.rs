@@ -74,7 +74,10 @@ pub struct Greenlet {
     pub run: Slot,
     /// Native body instead of `run`.
     pub body: Cell<Option<Body>>,
-    /// What the next arrival here receives.
+    /// What the next arrival here receives, if it is one value: the common case, kept apart because one word
+    /// passes through registers and memory faster than a `Transfer`.
+    pub value: Slot,
+    /// What the next arrival here receives otherwise.
     pub transfer: Cell<Transfer>,
     /// Its stack while active (never for a main greenlet).
     pub stack: Cell<Option<Stack>>,
@@ -195,6 +198,7 @@ impl Greenlet {
             parent: Slot::new(None),
             run: Slot::new(None),
             body: Cell::new(None),
+            value: Slot::new(None),
             transfer: Cell::new(Transfer::Nothing),
             stack: Cell::new(None),
             parks: Cell::new(0),

@@ -13,6 +13,7 @@
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::OnceLock;
 
 use eventlet::fiber::{self, Fiber};
 use pyo3::ffi;
@@ -77,12 +78,21 @@ impl Transfer {
     }
 }
 
-/// `()`.
+static NOTHING: OnceLock<Py<PyAny>> = OnceLock::new();
+
+/// `()`, of which every interpreter of CPython 3.10 to 3.14 has one, for good.
+#[inline(always)]
 pub fn empty_tuple() -> Object {
-    // SAFETY: cannot fail: a singleton.
-    let tuple = unsafe { ffi::PyTuple_New(0) };
-    // SAFETY: a new reference.
-    unsafe { Object::from_owned(tuple) }.expect("the empty tuple always exists")
+    let tuple = NOTHING.get_or_init(make_empty_tuple).as_ptr();
+    // SAFETY: live: NOTHING owns a reference.
+    unsafe { Object::from_borrowed(tuple) }.expect("a Py is never null")
+}
+
+#[cold]
+fn make_empty_tuple() -> Py<PyAny> {
+    // SAFETY: every caller holds the GIL.
+    let py = unsafe { Python::assume_attached() };
+    pyo3::types::PyTuple::empty(py).into_any().unbind()
 }
 
 /// What arrives for positional and keyword arguments together.
@@ -96,6 +106,24 @@ fn both(args: Object, kwargs: Object) -> Result<Object> {
     let pair = unsafe { ffi::PyTuple_Pack(2, args.as_ptr(), kwargs.as_ptr()) };
     // SAFETY: a new reference or null.
     unsafe { Object::from_owned(pair) }.ok_or(Raised)
+}
+
+/// Switches to `target` with one value, or with a tuple of positional arguments if `spread`; returns what is
+/// handed over at the next switch back. May switch: yes.
+#[inline(always)]
+pub fn send(target: Gr, value: Object, spread: bool) -> Result<Object> {
+    if let Some(thread) = Thread::existing() {
+        let me = thread.current.get();
+        let greenlet = target.get();
+        let plain = thread.attention.get() == 0 && greenlet.phase.get() == Phase::Active;
+        if plain && ptr::eq(greenlet.thread.peek(), thread) && target != me {
+            // A greenlet that has started receives `()` and the tuple `()` alike.
+            drop(greenlet.value.replace(Some(value)));
+            leap(thread, me, target, false);
+            return receive(thread, me);
+        }
+    }
+    switch_to(target, if spread { Transfer::Call(value, None) } else { Transfer::Value(value) })
 }
 
 /// Switches to `target` with `transfer`; returns what is handed over at the next switch back. May switch: yes.
@@ -132,7 +160,7 @@ pub fn deliver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<Object
     if target.get().phase.get() == Phase::Active && target != me {
         target.get().transfer.set(transfer);
         leap(thread, me, target, false);
-        return arrive(thread, me).receive();
+        return receive(thread, me);
     }
     let (target, first) = receiver(thread, target, transfer)?;
     if target == me {
@@ -274,11 +302,28 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
     }
 }
 
+/// After a leap, on the stack of `me`: what `switch` returns.
+#[inline(always)]
+fn receive(thread: &Thread, me: Gr) -> Result<Object> {
+    if thread.attention.get() & (REAP | TRACED) == 0 {
+        if let Some(value) = me.get().value.take() {
+            let origin = thread.origin.replace(ptr::null_mut());
+            // SAFETY: the reference that `leap` left for us; the last one kills the origin here.
+            unsafe { ffi::Py_DECREF(origin) };
+            return Ok(value);
+        }
+    }
+    arrive(thread, me).receive()
+}
+
 /// After a leap, on the stack of `me`: settles what the departure left and takes what was handed over.
 #[inline(always)]
 fn arrive(thread: &Thread, me: Gr) -> Transfer {
     let origin = thread.origin.replace(ptr::null_mut());
-    let mut transfer = me.get().transfer.take();
+    let mut transfer = match me.get().value.take() {
+        Some(value) => Transfer::Value(value),
+        None => me.get().transfer.take(),
+    };
     let attention = thread.attention.get();
     if attention & (REAP | TRACED) != 0 {
         if attention & REAP != 0 {
