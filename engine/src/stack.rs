@@ -21,7 +21,6 @@ mod guard;
 mod valgrind;
 
 use std::io;
-use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -145,22 +144,35 @@ pub fn default_size(var: Option<&str>) -> io::Result<usize> {
 /// ```
 #[derive(Debug)]
 pub struct Stack {
-    slot: Slot,
+    slot: Box<Slot>,
 }
 
-/// Where a slot lies. Plain data: [`Stack`] is the one that owns.
-#[derive(Clone, Copy, Debug)]
+/// Where a slot lies, and whose it is.
+#[derive(Debug)]
 struct Slot {
     top: *mut u8,
     limit: *mut u8,
     end: *mut u8,
-    guard: u32,
-    slab: u32,
+    /// Bytes of guard below the limit.
+    guard: usize,
+    /// Number of the pool that it belongs to, and of the slab there.
+    pool: usize,
+    slab: usize,
+    /// In its pool, where nobody needs it.
+    home: bool,
 }
 
 impl Slot {
     fn bytes(&self) -> usize {
         self.end.addr() - self.limit.addr()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.home {
+            LEAKED.fetch_add(1, Relaxed);
+        }
     }
 }
 
@@ -225,7 +237,7 @@ impl Stack {
     /// ```
     #[inline]
     pub fn guard(&self) -> (*mut u8, usize) {
-        let bytes = self.slot.guard as usize;
+        let bytes = self.slot.guard;
         (self.slot.limit.wrapping_sub(bytes), bytes)
     }
 
@@ -264,12 +276,6 @@ impl Stack {
         if spare > 1 {
             discard(limit, (spare - 1) * page);
         }
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        LEAKED.fetch_add(1, Relaxed);
     }
 }
 
@@ -341,11 +347,12 @@ struct Slab {
 /// ```
 #[derive(Debug)]
 pub struct Pool {
+    id: usize,
     config: Config,
     guards: Guards,
     geometry: Option<Geometry>,
     /// Slots that were used before; the warmest is the last.
-    idle: Vec<Slot>,
+    idle: Vec<Box<Slot>>,
     /// The first so many idle slots hold no memory.
     cold: usize,
     in_use: usize,
@@ -376,7 +383,10 @@ impl Pool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn with_guards(config: Config, guards: Guards) -> Pool {
+        /// The number of the next pool.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         Pool {
+            id: NEXT.fetch_add(1, Relaxed),
             config,
             guards,
             geometry: Geometry::new(config, guard::page_size()),
@@ -409,9 +419,10 @@ impl Pool {
     #[inline]
     pub fn take(&mut self) -> io::Result<Stack> {
         match self.idle.pop() {
-            Some(slot) => {
+            Some(mut slot) => {
                 self.cold = self.cold.min(self.idle.len());
                 self.in_use += 1;
+                slot.home = false;
                 Ok(Stack { slot })
             }
             None => self.take_fresh(),
@@ -425,16 +436,11 @@ impl Pool {
     /// The type shows an example.
     #[inline]
     pub fn put(&mut self, stack: Stack) {
-        let slot = stack.slot;
-        let own = self.slabs.get(slot.slab as usize).is_some_and(|slab| {
-            let offset = slot.limit.addr().wrapping_sub(slab.base.addr());
-            self.geometry
-                .is_some_and(|geometry| offset < slab.slots * geometry.slot)
-        });
-        if !own {
-            return; // `stack` is dropped here, which leaks and counts it
+        let Stack { mut slot } = stack;
+        if slot.pool != self.id {
+            return; // the slot is dropped here, which leaks and counts the stack
         }
-        mem::forget(stack);
+        slot.home = true;
         self.in_use -= 1;
         self.idle.push(slot);
     }
@@ -507,8 +513,8 @@ impl Pool {
             let slab = Slab::map(geometry)?;
             self.slabs.push(slab);
         }
-        let number = u32::try_from(self.slabs.len() - 1).map_err(|_| out_of_memory())?;
-        let slab = self.slabs.last_mut().ok_or_else(out_of_memory)?;
+        let number = self.slabs.len() - 1;
+        let slab = &mut self.slabs[number];
         let index = slab.carved;
         let start = slab.base.wrapping_add(index * geometry.slot);
         let guard = match guard::install(start, geometry.page, self.guards, index == 0) {
@@ -530,15 +536,18 @@ impl Pool {
         #[cfg(all(eventlet_asan, not(eventlet_portable_fiber)))]
         crate::fiber::asan::register(limit, top);
         self.in_use += 1;
-        let guard = u32::try_from(guard).unwrap_or(0);
+        let (pool, slab) = (self.id, number);
+        let slot = Slot {
+            top,
+            limit,
+            end,
+            guard,
+            pool,
+            slab,
+            home: false,
+        };
         Ok(Stack {
-            slot: Slot {
-                top,
-                limit,
-                end,
-                guard,
-                slab: number,
-            },
+            slot: Box::new(slot),
         })
     }
 }
@@ -611,7 +620,7 @@ impl Drop for Pool {
         };
         let mut idle = vec![0; self.slabs.len()];
         for slot in &self.idle {
-            idle[slot.slab as usize] += 1;
+            idle[slot.slab] += 1;
         }
         for (slab, idle) in self.slabs.drain(..).zip(idle) {
             if slab.carved == idle {

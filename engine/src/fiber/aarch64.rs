@@ -16,6 +16,7 @@
 //! the platform and is left alone. The jump is `br`: a `ret` would mislead the return predictor.
 //!
 //! fpcr holds the rounding mode and traps; writing it is slow, so it is written only if it differs.
+//! `switch_plain` stores -1 in its place, which no fpcr is, to mark a flow that has none.
 //! `hint #36` is `bti j`, a landing pad where branch targets are enforced and nothing elsewhere.
 
 use super::Entry;
@@ -91,8 +92,61 @@ pub(super) unsafe fn switch(from: *mut *mut u8, to: *const *mut u8) {
             "ldp x9, x13, [sp, #16]",
             "cmp x10, x13",
             "b.eq 2f",
+            "cmn x13, #1",
+            "b.eq 2f",
             "msr fpcr, x13",
             "2:",
+            "br x9",
+            "3:",
+            "hint #36",
+            "ldp x29, x19, [sp], #32",
+            inout("x0") from => _,
+            inout("x1") to => _,
+            out("x20") _,
+            out("x21") _,
+            out("x22") _,
+            out("x23") _,
+            out("x24") _,
+            out("x25") _,
+            out("x26") _,
+            out("x27") _,
+            out("x28") _,
+            out("v8") _,
+            out("v9") _,
+            out("v10") _,
+            out("v11") _,
+            out("v12") _,
+            out("v13") _,
+            out("v14") _,
+            out("v15") _,
+            clobber_abi("C"),
+        );
+    }
+    #[cfg(eventlet_asan)]
+    leave.resumed();
+}
+
+/// As [`switch`], without the control word.
+///
+/// # Safety
+/// - As for [`super::switch`].
+#[inline(always)]
+pub(super) unsafe fn switch_plain(from: *mut *mut u8, to: *const *mut u8) {
+    #[cfg(eventlet_asan)]
+    // SAFETY: `to` holds a suspended flow, as the caller promises.
+    let leave = super::asan::Leave::suspend(unsafe { to.read() });
+    // SAFETY: as in `switch`.
+    unsafe {
+        asm!(
+            "adr x9, 3f",
+            "mov x10, #-1",
+            "stp x29, x19, [sp, #-32]!",
+            "stp x9, x10, [sp, #16]",
+            "mov x11, sp",
+            "str x11, [x0]",
+            "ldr x12, [x1]",
+            "mov sp, x12",
+            "ldr x9, [sp, #16]",
             "br x9",
             "3:",
             "hint #36",
@@ -138,7 +192,10 @@ pub(super) unsafe fn depart(to: *const *mut u8) -> ! {
             "ldr x12, [{to}]",
             "mov sp, x12",
             "ldp x9, x13, [sp, #16]",
+            "cmn x13, #1",
+            "b.eq 2f",
             "msr fpcr, x13",
+            "2:",
             "br x9",
             to = in(reg) to,
             options(noreturn),

@@ -148,8 +148,8 @@ impl Fiber {
 
 /// Suspends the running flow into `from` and goes on with the one suspended in `to`.
 ///
-/// Returns when some flow switches to `from`. The raw round trip is about 2 ns on x86-64 as long as
-/// both sides keep the same floating-point control words.
+/// Returns when some flow switches to `from`. Keeps all that the C ABI asks for. On x86-64 reading the
+/// floating-point control words is the greater part of the cost: [`switch_plain`] does without.
 ///
 /// # Safety
 /// - `from` and `to` point to live fibers; they differ, unless `to` was suspended.
@@ -162,6 +162,40 @@ impl Fiber {
 pub unsafe fn switch(from: *const Fiber, to: *const Fiber) {
     // SAFETY: the caller keeps the contract above; `Fiber` is transparent over the saved pointer.
     unsafe { arch::switch(from.cast_mut().cast(), to.cast()) }
+}
+
+/// As [`switch`], but leaves the floating-point control words as they are.
+///
+/// Right between flows that run under the same ones, as all Rust code does: to it, rounding modes and
+/// trap masks other than the default are undefined behaviour. Both kinds of switch may be mixed: a
+/// flow suspended by this one keeps whatever words it is resumed with.
+///
+/// # Safety
+/// - As for [`switch`].
+///
+/// ```
+/// use eventlet::fiber::{Fiber, depart, switch_plain};
+/// use eventlet::stack::{Config, Pool};
+/// use std::ffi::c_void;
+///
+/// unsafe extern "C" fn once(main: *mut c_void) -> ! {
+///     unsafe { depart(main.cast_const().cast::<Fiber>()) }
+/// }
+///
+/// let mut pool = Pool::new(Config { size: 64 * 1024, tail: 0 });
+/// let stack = pool.take()?;
+/// let main = Fiber::running();
+/// unsafe {
+///     let child = Fiber::new(stack.top(), once, (&raw const main).cast_mut().cast());
+///     switch_plain(&main, &child);
+/// }
+/// pool.put(stack);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline(always)]
+pub unsafe fn switch_plain(from: *const Fiber, to: *const Fiber) {
+    // SAFETY: the caller keeps the contract above; `Fiber` is transparent over the saved pointer.
+    unsafe { arch::switch_plain(from.cast_mut().cast(), to.cast()) }
 }
 
 /// Leaves the running flow for good and goes on with the one suspended in `to`.

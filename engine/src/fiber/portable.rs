@@ -117,6 +117,15 @@ pub(super) unsafe fn switch(from: *mut *mut u8, to: *const *mut u8) {
     }
 }
 
+/// As [`switch`]: corosensei knows one kind only.
+///
+/// # Safety
+/// - As for [`super::switch`].
+pub(super) unsafe fn switch_plain(from: *mut *mut u8, to: *const *mut u8) {
+    // SAFETY: the caller keeps the same contract.
+    unsafe { switch(from, to) }
+}
+
 /// Goes on with `*to` and never comes back.
 ///
 /// # Safety
