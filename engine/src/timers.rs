@@ -1,12 +1,13 @@
 //! Deadlines, the earliest first; equal ones in the order they were added.
 //!
-//! A four-ary min-heap of (deadline, sequence number) beside a slab of values. Cancelling empties the
-//! slab's entry and leaves the heap's behind; a stale entry is dropped when it comes to the top, and
-//! all of them at once when they outnumber the living.
+//! A four-ary min-heap of (deadline, order, slot), packed into 128 bits each, beside a slab of values.
+//! Cancelling empties the slab's entry and leaves the heap's behind; a stale entry is dropped when it
+//! comes to the top, and all of them at once when they outnumber the living.
 //!
-//! Invariant: a heap entry is alive exactly if the slab entry it names holds the same sequence
-//! number. Sequence numbers are never reused, so they serve as generations too, and a key can never
-//! mean somebody else's timer.
+//! Invariant: a heap entry is alive exactly if the slab entry it names holds the same order. Orders
+//! are given out upwards; when 2^32 of them are used up, stale entries are dropped and the living ones
+//! renumbered. Keys hold a number of 64 bits instead, which is never used twice, so that a key can
+//! never mean somebody else's timer.
 
 use crate::clock::Instant;
 
@@ -28,21 +29,34 @@ const SLACK: usize = 64;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    sequence: u64,
+    id: u64,
     slot: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    deadline: Instant,
-    sequence: u64,
-    slot: u32,
-}
+/// Deadline, order and slot, from the highest bits down: entries compare as they shall fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry(u128);
 
 impl Entry {
     #[inline]
-    fn before(&self, other: &Entry) -> bool {
-        (self.deadline, self.sequence) < (other.deadline, other.sequence)
+    fn new(deadline: Instant, order: u32, slot: u32) -> Entry {
+        let low = u64::from(order) << 32 | u64::from(slot);
+        Entry(u128::from(deadline.as_nanos()) << 64 | u128::from(low))
+    }
+
+    #[inline]
+    fn deadline(self) -> Instant {
+        Instant::from_nanos((self.0 >> 64) as u64)
+    }
+
+    #[inline]
+    fn order(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -50,7 +64,19 @@ impl Entry {
 enum Slot<T> {
     /// The next free slot, or `u32::MAX`.
     Free(u32),
-    Pending(u64, T),
+    Pending {
+        id: u64,
+        order: u32,
+        value: T,
+    },
+}
+
+impl<T> Slot<T> {
+    /// Whether the slot holds the timer that got this order.
+    #[inline]
+    fn has(&self, order: u32) -> bool {
+        matches!(self, Slot::Pending { order: own, .. } if *own == order)
+    }
 }
 
 /// A set of values, each of which is due at some instant.
@@ -76,7 +102,8 @@ pub struct Timers<T> {
     slots: Vec<Slot<T>>,
     free: u32,
     live: usize,
-    sequence: u64,
+    order: u32,
+    id: u64,
 }
 
 impl<T> Timers<T> {
@@ -91,7 +118,8 @@ impl<T> Timers<T> {
             slots: Vec::new(),
             free: u32::MAX,
             live: 0,
-            sequence: 0,
+            order: 0,
+            id: 0,
         }
     }
 
@@ -126,32 +154,33 @@ impl<T> Timers<T> {
     /// The type shows an example.
     #[inline]
     pub fn add(&mut self, deadline: Instant, value: T) -> Key {
-        let sequence = self.sequence;
-        self.sequence += 1;
+        if self.order == u32::MAX {
+            self.renumber();
+        }
+        let (id, order) = (self.id, self.order);
+        self.id += 1;
+        self.order += 1;
+        let fresh = Slot::Pending { id, order, value };
         let slot = self.free;
         let slot = match self.slots.get_mut(slot as usize) {
             Some(entry) => {
                 if let Slot::Free(next) = *entry {
                     self.free = next;
                 }
-                *entry = Slot::Pending(sequence, value);
+                *entry = fresh;
                 slot
             }
             None => {
-                let fresh = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-                assert!(fresh != u32::MAX, "more than 2^32 - 2 timers");
-                self.slots.push(Slot::Pending(sequence, value));
-                fresh
+                let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+                assert!(slot < u32::MAX - 1, "more than 2^32 - 2 timers");
+                self.slots.push(fresh);
+                slot
             }
         };
         self.live += 1;
-        self.heap.push(Entry {
-            deadline,
-            sequence,
-            slot,
-        });
+        self.heap.push(Entry::new(deadline, order, slot));
         self.sift_up(self.heap.len() - 1);
-        Key { sequence, slot }
+        Key { id, slot }
     }
 
     /// Takes a timer out again; `None` if it has fired or was cancelled before.
@@ -165,12 +194,13 @@ impl<T> Timers<T> {
     /// ```
     #[inline]
     pub fn cancel(&mut self, key: Key) -> Option<T> {
-        let value = self.release(key.slot, key.sequence)?;
-        if self
-            .heap
-            .last()
-            .is_some_and(|last| last.sequence == key.sequence)
-        {
+        let slot = self.slots.get(key.slot as usize)?;
+        let order = match slot {
+            Slot::Pending { id, order, .. } if *id == key.id => *order,
+            _ => return None,
+        };
+        let value = self.release(key.slot, order)?;
+        if self.heap.last().is_some_and(|last| last.order() == order) {
             self.heap.pop();
         }
         if self.heap.len() > 2 * self.live + SLACK {
@@ -186,11 +216,11 @@ impl<T> Timers<T> {
     pub fn pop_due(&mut self, now: Instant) -> Option<T> {
         loop {
             let top = *self.heap.first()?;
-            if top.deadline > now {
+            if top.deadline() > now {
                 return None;
             }
             self.pop_top();
-            if let Some(value) = self.release(top.slot, top.sequence) {
+            if let Some(value) = self.release(top.slot(), top.order()) {
                 return Some(value);
             }
         }
@@ -202,9 +232,9 @@ impl<T> Timers<T> {
     #[inline]
     pub fn next_deadline(&mut self) -> Option<Instant> {
         loop {
-            let top = self.heap.first()?;
-            if matches!(self.slots[top.slot as usize], Slot::Pending(s, _) if s == top.sequence) {
-                return Some(top.deadline);
+            let top = *self.heap.first()?;
+            if self.slots[top.slot() as usize].has(top.order()) {
+                return Some(top.deadline());
             }
             self.pop_top();
         }
@@ -228,18 +258,18 @@ impl<T> Timers<T> {
         all
     }
 
-    /// Empties a slot if it still belongs to this sequence number.
+    /// Empties a slot if it still belongs to this order.
     #[inline]
-    fn release(&mut self, slot: u32, sequence: u64) -> Option<T> {
+    fn release(&mut self, slot: u32, order: u32) -> Option<T> {
         let entry = self.slots.get_mut(slot as usize)?;
-        if !matches!(entry, Slot::Pending(s, _) if *s == sequence) {
+        if !entry.has(order) {
             return None;
         }
         let taken = std::mem::replace(entry, Slot::Free(self.free));
         self.free = slot;
         self.live -= 1;
         match taken {
-            Slot::Pending(_, value) => Some(value),
+            Slot::Pending { value, .. } => Some(value),
             Slot::Free(_) => None,
         }
     }
@@ -249,7 +279,8 @@ impl<T> Timers<T> {
     fn pop_top(&mut self) {
         if let Some(last) = self.heap.pop() {
             if !self.heap.is_empty() {
-                self.sift_down(0, last);
+                self.heap[0] = last;
+                self.sift_down(0);
             }
         }
     }
@@ -260,7 +291,7 @@ impl<T> Timers<T> {
         let entry = self.heap[hole];
         while hole > 0 {
             let parent = (hole - 1) / ARITY;
-            if !entry.before(&self.heap[parent]) {
+            if entry >= self.heap[parent] {
                 break;
             }
             self.heap[hole] = self.heap[parent];
@@ -269,28 +300,37 @@ impl<T> Timers<T> {
         self.heap[hole] = entry;
     }
 
-    /// Puts `entry` into the heap below `hole`, whose own entry is given up.
+    /// Moves the entry at `hole` down to its place.
     #[inline]
-    fn sift_down(&mut self, mut hole: usize, entry: Entry) {
+    fn sift_down(&mut self, mut hole: usize) {
+        let heap = self.heap.as_mut_slice();
+        let entry = heap[hole];
         loop {
             let first = hole * ARITY + 1;
-            let end = (first + ARITY).min(self.heap.len());
-            let Some(children) = self.heap.get(first..end).filter(|range| !range.is_empty()) else {
-                break;
-            };
-            let mut least = 0;
-            for child in 1..children.len() {
-                if children[child].before(&children[least]) {
-                    least = child;
+            let (child, least) = match heap.get(first..) {
+                // All four: chosen without branches, which could not be predicted.
+                Some(&[a, b, c, d, ..]) => {
+                    let (ab, left) = if b < a { (1, b) } else { (0, a) };
+                    let (cd, right) = if d < c { (3, d) } else { (2, c) };
+                    if right < left {
+                        (first + cd, right)
+                    } else {
+                        (first + ab, left)
+                    }
                 }
-            }
-            if !children[least].before(&entry) {
+                Some(rest) => match rest.iter().copied().enumerate().min_by_key(|&(_, e)| e) {
+                    Some((nth, least)) => (first + nth, least),
+                    None => break,
+                },
+                None => break,
+            };
+            if entry <= least {
                 break;
             }
-            self.heap[hole] = children[least];
-            hole = first + least;
+            heap[hole] = least;
+            hole = child;
         }
-        self.heap[hole] = entry;
+        heap[hole] = entry;
     }
 
     /// Drops all stale heap entries, and memory that is not needed any more.
@@ -298,12 +338,29 @@ impl<T> Timers<T> {
     fn compact(&mut self) {
         let slots = &self.slots;
         self.heap
-            .retain(|e| matches!(slots[e.slot as usize], Slot::Pending(s, _) if s == e.sequence));
+            .retain(|entry| slots[entry.slot() as usize].has(entry.order()));
         for hole in (0..self.heap.len().div_ceil(ARITY)).rev() {
-            self.sift_down(hole, self.heap[hole]);
+            self.sift_down(hole);
         }
         if self.heap.capacity() > 4 * (self.heap.len() + SLACK) {
             self.heap.shrink_to(2 * (self.heap.len() + SLACK));
+        }
+    }
+
+    /// Gives the living entries the lowest orders again, in the order in which they will fire.
+    #[cold]
+    fn renumber(&mut self) {
+        let slots = &mut self.slots;
+        self.heap
+            .retain(|entry| slots[entry.slot() as usize].has(entry.order()));
+        self.heap.sort_unstable(); // a sorted list is a heap
+        self.order = 0;
+        for entry in &mut self.heap {
+            if let Slot::Pending { order, .. } = &mut slots[entry.slot() as usize] {
+                *order = self.order;
+            }
+            *entry = Entry::new(entry.deadline(), self.order, entry.slot());
+            self.order += 1;
         }
     }
 }
@@ -311,5 +368,41 @@ impl<T> Timers<T> {
 impl<T> Default for Timers<T> {
     fn default() -> Timers<T> {
         Timers::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_start_again_when_they_are_used_up() {
+        let at = Instant::from_nanos;
+        let mut timers = Timers::new();
+        timers.order = u32::MAX - 5;
+        let keys: Vec<_> = (0..20).map(|n| timers.add(at(7), n)).collect();
+        assert!(timers.order < 30, "renumbered");
+        assert_eq!(timers.cancel(keys[3]), Some(3));
+        assert_eq!(timers.cancel(keys[15]), Some(15));
+        let want: Vec<_> = (0..20).filter(|n| ![3, 15].contains(n)).collect();
+        assert_eq!(timers.drain(), want);
+    }
+
+    #[test]
+    fn memory_is_bounded_when_everything_is_cancelled() {
+        let mut timers = Timers::new();
+        let keep = timers.add(Instant::FAR_FUTURE, 0);
+        let mut pending = std::collections::VecDeque::new();
+        for n in 0..100_000 {
+            pending.push_back(timers.add(Instant::from_nanos(1_000_000 - n), n));
+            if pending.len() > 10 {
+                let key = pending.pop_front().expect("eleven");
+                assert!(timers.cancel(key).is_some());
+            }
+            assert!(timers.heap.len() <= 2 * timers.len() + SLACK + 1);
+        }
+        assert!(timers.slots.len() <= 12);
+        assert!(timers.heap.capacity() < 1000);
+        assert_eq!(timers.cancel(keep), Some(0));
     }
 }

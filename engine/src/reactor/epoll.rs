@@ -15,6 +15,20 @@
 //! - After `fork` parent and child share one epoll instance: each sees and removes the other's
 //!   registrations. The child has to make its own.
 //! - `EPOLLERR` and `EPOLLHUP` come unasked and concern both directions.
+//!
+//! Why two ways to register. One cycle of "try to read, see `EAGAIN`, wait, read one byte" on a Unix
+//! socket pair, with the write that ends it; nanoseconds, minimum of 7 runs, AMD EPYC, Linux 6.18:
+//!
+//! | | 1 descriptor | 100 descriptors |
+//! |---|---|---|
+//! | write and read alone, nobody waits | 1821 | 1714 |
+//! | `ONESHOT`, armed for each wait | 3157 | 2676 |
+//! | edge-triggered, registered once | 2764 | 2397 |
+//! | the same, not trying after a short read | 2447 | 2376 |
+//! | (`poll` back end) | 2924 | 2422 |
+//!
+//! So a registration for good saves 280 to 390 ns per wait, and knowing the state up to 700. It is what
+//! sockets of our own use; `ONESHOT` remains for descriptors that others may close at any time.
 
 use super::wait::Occurred;
 use super::{BELL, BOTH, ENDED, READ, WRITE};
