@@ -1,10 +1,735 @@
-//! hub
-use crate::thread::Thread; use crate::greenlet::{Gr,Transfer};
-/// why
+//! The hub of an OS thread: who runs next. Drives the engine's passive `Hub` for greenlets.
+//!
+//! `park` is the only way into the scheduler and `fire` the only way out of it. Whoever parks looks for the next
+//! ready green thread itself and switches straight to it; the hub greenlet is entered only to wait, to poll, or to
+//! run callbacks. Each park has a number, so that a wake-up meant for an earlier one is recognised as stale.
+//!
+//! Invariants. No borrow of the engine is alive while Python code runs or a switch happens. A `Wake` owns what it
+//! wakes. Everything but the inbox is touched by the hub's own thread alone, with the GIL held.
+#![allow(unsafe_code)] // releases the GIL around the wait
+
+mod descriptors;
+mod report;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub use eventlet::clock::Instant;
+use eventlet::hub::{Hub as Engine, TimerKey, Wait};
+use eventlet::inbox::Inbox;
+pub use eventlet::reactor::{Interest, Token};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+pub use descriptors::{
+    io_closed_class, is_closed_error, notify_close, notify_opened, park_fd, park_token, prevent_multiple_readers,
+    prevents_multiple_readers, release,
+};
+pub use report::{set_exception_reports, squelch};
+
+use crate::error::{self, Pending, Raised};
+use crate::greenlet::{self, Gr, Phase, Transfer, switch};
+use crate::object::{Object, Slot};
+use crate::thread::Thread;
+
+/// Why a greenlet is parked.
 #[derive(Debug, Clone, Copy)]
-pub enum Reason { /// s
- Sleep }
-/// st
-pub fn statistics(_py: pyo3::Python<'_>, _d: &pyo3::Bound<'_, pyo3::types::PyDict>) -> pyo3::PyResult<()> { Ok(()) }
-/// next
-pub fn successor(_t:&Thread,_me:Gr,_tr:&Transfer)->Option<Gr>{None}
+#[allow(missing_docs, reason = "each is the noun it waits for")]
+pub enum Reason {
+    Sleep,
+    Fd { fd: c_int, interest: Interest },
+    Event,
+    Semaphore,
+    Lock,
+    Queue,
+    Join,
+    Pool,
+    Other(&'static str),
+}
+
+/// What ended a park.
+#[derive(Debug)]
+pub enum Woken {
+    /// `Waiter::wake`, or the descriptor is ready.
+    Waker,
+    /// The deadline.
+    TimedOut,
+    /// Somebody switched to the greenlet with this value.
+    Switched(Py<PyAny>),
+}
+
+/// Runs in the hub greenlet; an error is reported there. Must not park.
+pub type Callback = fn(Python<'_>, Py<PyAny>) -> PyResult<()>;
+
+/// What the engine hands out: something to run.
+pub enum Wake {
+    /// Continue a parked greenlet if it is still in that park.
+    Resume(Object, u64),
+    /// As `Resume`, when its deadline has come.
+    TimedOut(Object, u64),
+    /// Start a green thread.
+    Start(Object),
+    /// Call natively, in the hub greenlet.
+    Call(Callback, Py<PyAny>),
+    /// Another thread closed a descriptor that this hub watches.
+    Release(Token, c_int),
+    /// Another thread cancelled a timer.
+    Cancel(TimerKey),
+}
+
+// SAFETY: objects in it are touched with the GIL held only; the inbox merely carries them to their hub's thread.
+unsafe impl Send for Wake {}
+
+/// How a park was ended, left in the greenlet for it to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Not by the hub: by a plain switch.
+    None,
+    /// `Wake::Resume`.
+    Woken,
+    /// `Wake::TimedOut`.
+    TimedOut,
+}
+
+/// One OS thread's hub.
+pub struct Hub {
+    engine: RefCell<Engine<Wake>>,
+    greenlet: Slot,
+    serial: u64,
+    inbox: Arc<Inbox<Wake>>,
+    descriptors: RefCell<descriptors::Table>,
+    running: Cell<bool>,
+    stopping: Cell<bool>,
+    object: Slot,
+}
+
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
+/// Doors of all hubs, for threads that close descriptors or cancel timers of another one's.
+static DOORS: Mutex<Option<HashMap<u64, Arc<Inbox<Wake>>>>> = Mutex::new(None);
+
+fn doors<R>(f: impl FnOnce(&mut HashMap<u64, Arc<Inbox<Wake>>>) -> R) -> R {
+    let mut doors = DOORS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    f(doors.get_or_insert_with(HashMap::new))
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        doors(|doors| doors.remove(&self.serial));
+        let mut mail = Vec::new();
+        self.inbox.close(&mut mail);
+        drop(mail);
+    }
+}
+
+/// The calling thread's hub, made on first use.
+#[inline(always)]
+pub fn get(thread: &Thread) -> error::Result<Rc<Hub>> {
+    if let Some(hub) = &*thread.hub.borrow() {
+        return Ok(Rc::clone(hub));
+    }
+    make(thread)
+}
+
+#[cold]
+fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
+    let engine = Engine::new().map_err(|failure| {
+        // SAFETY: every caller holds the GIL.
+        error::io_error(unsafe { Python::assume_attached() }, failure)
+    })?;
+    let inbox = engine.inbox();
+    let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+    doors(|doors| doors.insert(serial, Arc::clone(&inbox)));
+    let hub = Rc::new(Hub {
+        engine: RefCell::new(engine),
+        greenlet: Slot::new(None),
+        serial,
+        inbox,
+        descriptors: RefCell::new(descriptors::Table::default()),
+        running: Cell::new(false),
+        stopping: Cell::new(false),
+        object: Slot::new(None),
+    });
+    thread.hub.replace(Some(Rc::clone(&hub)));
+    Ok(hub)
+}
+
+fn this(py: Python<'_>) -> PyResult<Rc<Hub>> {
+    let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
+    get(thread).map_err(|raised| raised.into_err(py))
+}
+
+/// Drops the calling thread's hub with all that waits in it; the next use makes a new one.
+pub fn discard(py: Python<'_>) -> PyResult<()> {
+    let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
+    drop(thread.hub.take());
+    Ok(())
+}
+
+/// Number that tells this thread's hub from every other of the process.
+pub fn serial(py: Python<'_>) -> PyResult<u64> {
+    Ok(this(py)?.serial)
+}
+
+/// The Python object that stands for this thread's hub, if one was set.
+pub fn object(py: Python<'_>) -> PyResult<Option<Object>> {
+    Ok(this(py)?.object.get())
+}
+
+/// Sets the Python object that stands for this thread's hub.
+pub fn set_object(py: Python<'_>, object: Object) -> PyResult<()> {
+    drop(this(py)?.object.replace(Some(object)));
+    Ok(())
+}
+
+/// Runs `f` on the engine. `f` must not run Python code.
+pub fn with_hub<R>(py: Python<'_>, f: impl FnOnce(&mut Engine<Wake>) -> R) -> PyResult<R> {
+    Ok(f(&mut this(py)?.engine.borrow_mut()))
+}
+
+/// The running greenlet.
+pub fn current_greenlet(py: Python<'_>) -> PyResult<Object> {
+    greenlet::current().map(Gr::object).map_err(|raised| raised.into_err(py))
+}
+
+/// Seconds of the hub's clock, as Python's `time.monotonic()` counts them.
+pub fn seconds_of(instant: Instant) -> f64 {
+    instant.as_nanos() as f64 / 1e9
+}
+
+/// The instant `seconds` from now; now for what is not positive. ValueError for NaN.
+pub fn deadline_in(py: Python<'_>, seconds: f64) -> PyResult<Instant> {
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("Invalid value NaN (not a number)"));
+    }
+    let hub = this(py)?;
+    let now = hub.engine.borrow().now();
+    Ok(now.saturating_add(duration(seconds)))
+}
+
+/// Seconds as a duration: nothing for what is not positive, the longest for what does not fit.
+pub fn duration(seconds: f64) -> Duration {
+    if seconds <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// A timer that can be cancelled.
+#[derive(Debug, Clone, Copy)]
+pub struct TimerHandle {
+    serial: u64,
+    key: TimerKey,
+}
+
+/// Calls `f(arg)` in the hub greenlet at `deadline`. May switch: no.
+pub fn call_at(py: Python<'_>, deadline: Instant, f: Callback, arg: Py<PyAny>) -> PyResult<TimerHandle> {
+    let hub = this(py)?;
+    let key = hub.engine.borrow_mut().at(deadline, Wake::Call(f, arg));
+    Ok(TimerHandle { serial: hub.serial, key })
+}
+
+/// Calls `f(arg)` in the hub greenlet in its next turn. May switch: no.
+pub fn call_soon(py: Python<'_>, f: Callback, arg: Py<PyAny>) -> PyResult<()> {
+    this(py)?.engine.borrow_mut().wake(Wake::Call(f, arg));
+    Ok(())
+}
+
+/// Starts the green thread `g` at `deadline`. May switch: no.
+pub fn start_at(py: Python<'_>, deadline: Instant, g: Object) -> PyResult<TimerHandle> {
+    let hub = this(py)?;
+    let key = hub.engine.borrow_mut().at(deadline, Wake::Start(g));
+    Ok(TimerHandle { serial: hub.serial, key })
+}
+
+/// Takes a timer back. `None` if it has fired, or belongs to another thread's hub (which is told then).
+pub fn cancel(py: Python<'_>, handle: TimerHandle) -> Option<Py<PyAny>> {
+    let hub = Thread::existing().and_then(|thread| thread.hub.borrow().clone());
+    let wake = match hub {
+        Some(hub) if hub.serial == handle.serial => hub.engine.borrow_mut().cancel(handle.key)?,
+        _ => {
+            forward(handle.serial, Wake::Cancel(handle.key));
+            return None;
+        }
+    };
+    match wake {
+        Wake::Call(_, arg) => Some(arg),
+        Wake::Start(g) | Wake::Resume(g, _) | Wake::TimedOut(g, _) => Some(g.into_bound(py).unbind()),
+        Wake::Release(..) | Wake::Cancel(_) => None,
+    }
+}
+
+/// Sends `wake` to another thread's hub; what a hub that is gone would have done needs no doing.
+fn forward(serial: u64, wake: Wake) {
+    let door = doors(|doors| doors.get(&serial).cloned());
+    if let Some(door) = door {
+        drop(door.send(wake));
+    }
+}
+
+/// Who is to be woken: a greenlet in its next park.
+#[derive(Clone)]
+pub struct Waiter {
+    greenlet: Object,
+    park: u64,
+    serial: u64,
+    door: Arc<Inbox<Wake>>,
+}
+
+// SAFETY: used with the GIL held only, as every Object.
+unsafe impl Send for Waiter {}
+// SAFETY: as above.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    /// The current greenlet in the park that it is about to begin. RuntimeError in the hub greenlet.
+    pub fn current(py: Python<'_>) -> PyResult<Waiter> {
+        let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
+        let hub = get(thread).map_err(|raised| raised.into_err(py))?;
+        let me = thread.current.get();
+        if hub.greenlet.peek() == me.as_object_ptr() {
+            return Err(PyRuntimeError::new_err(IN_HUB));
+        }
+        let park = me.get().parks.get() + 1;
+        Ok(Waiter { greenlet: me.object(), park, serial: hub.serial, door: Arc::clone(&hub.inbox) })
+    }
+
+    /// Continues the greenlet in its hub's next turn. False if it no longer waits for this. Any OS thread.
+    pub fn wake(&self, py: Python<'_>) -> bool {
+        if !self.is_waiting(py) {
+            return false;
+        }
+        let wake = Wake::Resume(self.greenlet.clone(), self.park);
+        if let Some(thread) = Thread::existing() {
+            if let Some(hub) = &*thread.hub.borrow() {
+                if hub.serial == self.serial {
+                    hub.engine.borrow_mut().wake(wake);
+                    return true;
+                }
+            }
+        }
+        self.door.send(wake).is_ok()
+    }
+
+    /// Whether the greenlet is in that park, or about to begin it.
+    pub fn is_waiting(&self, _py: Python<'_>) -> bool {
+        let greenlet = Gr::from_object(&self.greenlet).get();
+        let parks = greenlet.parks.get();
+        (parks == self.park && greenlet.reason.get().is_some()) || parks + 1 == self.park
+    }
+
+    /// The greenlet.
+    pub fn greenlet(&self) -> &Object {
+        &self.greenlet
+    }
+}
+
+const IN_HUB: &str = "do not call blocking functions from the mainloop";
+
+/// Suspends the current greenlet until it is woken, the deadline comes, or somebody switches to it. May switch: yes.
+/// RuntimeError in the hub greenlet. What is thrown into the greenlet is returned as the error.
+pub fn park(py: Python<'_>, reason: Reason, deadline: Option<Instant>) -> PyResult<Woken> {
+    let outcome = park_here(reason, deadline, |_, _| Ok(()), |_, ()| ());
+    let (mark, value, ()) = outcome.map_err(|raised| raised.into_err(py))?;
+    Ok(woken(py, mark, value))
+}
+
+fn woken(py: Python<'_>, mark: Mark, value: Object) -> Woken {
+    match mark {
+        Mark::Woken => Woken::Waker,
+        Mark::TimedOut => Woken::TimedOut,
+        Mark::None => Woken::Switched(value.into_bound(py).unbind()),
+    }
+}
+
+/// `park` with what `before` arranges (given the hub and the park's wake-up) and `after` undoes.
+#[inline(always)]
+fn park_here<S, R>(
+    reason: Reason,
+    deadline: Option<Instant>,
+    before: impl FnOnce(&Hub, Wake) -> error::Result<S>,
+    after: impl FnOnce(&Hub, S) -> R,
+) -> error::Result<(Mark, Object, R)> {
+    let thread = Thread::get().ok_or(Raised)?;
+    let hub = get(thread)?;
+    let me = thread.current.get();
+    if hub.greenlet.peek() == me.as_object_ptr() {
+        return Err(in_hub());
+    }
+    let greenlet = me.get();
+    let number = greenlet.parks.get() + 1;
+    greenlet.parks.set(number);
+    greenlet.reason.set(Some(reason));
+    greenlet.mark.set(Mark::None);
+    let arranged = match before(&hub, Wake::Resume(me.object(), number)) {
+        Ok(arranged) => arranged,
+        Err(raised) => {
+            greenlet.reason.set(None);
+            return Err(raised);
+        }
+    };
+    let timer = deadline.map(|deadline| hub.engine.borrow_mut().at(deadline, Wake::TimedOut(me.object(), number)));
+    let result = hub.hand_off(thread, me);
+    greenlet.reason.set(None);
+    let mark = greenlet.mark.replace(Mark::None);
+    if let Some(timer) = timer {
+        if mark != Mark::TimedOut {
+            let left = hub.engine.borrow_mut().cancel(timer);
+            drop(left);
+        }
+    }
+    let undone = after(&hub, arranged);
+    Ok((mark, result?, undone))
+}
+
+#[cold]
+fn in_hub() -> Raised {
+    error::runtime_error(c"do not call blocking functions from the mainloop")
+}
+
+/// Lets every other ready green thread run once. May switch: yes.
+#[inline]
+pub fn yield_now() -> error::Result<Object> {
+    park_here(
+        Reason::Sleep,
+        None,
+        |hub, wake| {
+            hub.engine.borrow_mut().wake(wake);
+            Ok(())
+        },
+        |_, ()| (),
+    )
+    .map(|(_, value, ())| value)
+}
+
+/// Sleeps until `deadline`; ends early if somebody switches to the greenlet. May switch: yes.
+pub fn sleep_until(deadline: Instant) -> error::Result<Object> {
+    park_here(Reason::Sleep, Some(deadline), |_, _| Ok(()), |_, ()| ()).map(|(_, value, ())| value)
+}
+
+/// Suspends until somebody switches to the greenlet: what `hub.switch()` is. May switch: yes.
+pub fn switch_away() -> error::Result<Object> {
+    park_here(Reason::Other("switch"), None, |_, _| Ok(()), |_, ()| ()).map(|(_, value, ())| value)
+}
+
+/// Whether the current greenlet is its thread's hub.
+pub fn in_hub_greenlet(thread: &Thread) -> bool {
+    let current = thread.current.get().as_object_ptr();
+    thread.hub.borrow().as_ref().is_some_and(|hub| hub.greenlet.peek() == current)
+}
+
+/// Puts `g`, which was never started, into the next turn. May switch: no.
+#[inline]
+pub fn start_soon(thread: &Thread, g: Object) -> error::Result<()> {
+    get(thread)?.engine.borrow_mut().wake(Wake::Start(g));
+    Ok(())
+}
+
+/// The hub greenlet of the calling thread, made if need be: the parent of green threads.
+#[inline]
+pub fn hub_greenlet(thread: &Thread) -> error::Result<Object> {
+    get(thread)?.ensure_greenlet(thread)
+}
+
+/// Where a wake-up leads.
+enum Next {
+    /// To this greenlet: it only has to be switched to.
+    Go(Object),
+    /// To a green thread that starts.
+    Begin(Object),
+    /// Nowhere: it was stale.
+    Stale,
+}
+
+impl Wake {
+    /// Whether it can be acted on by whoever parks, without the hub greenlet.
+    #[inline(always)]
+    fn is_direct(&self) -> bool {
+        matches!(self, Wake::Resume(..) | Wake::TimedOut(..) | Wake::Start(_))
+    }
+
+    #[inline(always)]
+    fn resolve(self) -> Next {
+        let (object, number, mark) = match self {
+            Wake::Resume(object, number) => (object, number, Mark::Woken),
+            Wake::TimedOut(object, number) => (object, number, Mark::TimedOut),
+            Wake::Start(object) => {
+                let fresh = Gr::from_object(&object).get().phase.get() == Phase::New;
+                return if fresh { Next::Begin(object) } else { Next::Stale };
+            }
+            Wake::Call(..) | Wake::Release(..) | Wake::Cancel(_) => return Next::Stale,
+        };
+        let greenlet = Gr::from_object(&object).get();
+        if greenlet.parks.get() != number || greenlet.reason.get().is_none() {
+            return Next::Stale;
+        }
+        greenlet.reason.set(None); // a second wake-up of this park is stale from here on
+        greenlet.mark.set(mark);
+        Next::Go(object)
+    }
+}
+
+impl Hub {
+    /// The next thing that a parking greenlet can switch to by itself.
+    #[inline(always)]
+    fn next_direct(&self) -> Option<Wake> {
+        let mut engine = self.engine.borrow_mut();
+        if engine.peek()?.is_direct() { engine.next() } else { None }
+    }
+
+    /// Leaves the current greenlet for whoever is next. May switch: yes.
+    #[inline(always)]
+    fn hand_off(&self, thread: &Thread, me: Gr) -> error::Result<Object> {
+        self.adopt_child(thread, me)?;
+        while let Some(wake) = self.next_direct() {
+            match wake.resolve() {
+                Next::Go(target) => {
+                    if Gr::from_object(&target) == me {
+                        return Ok(Object::none());
+                    }
+                    return switch::pass(thread, target, Transfer::Nothing);
+                }
+                Next::Begin(target) => match switch::begin(thread, &target) {
+                    Ok(()) => return switch::pass_first(thread, target, Transfer::Nothing),
+                    Err(Raised) => report::failed_start(target),
+                },
+                Next::Stale => {}
+            }
+        }
+        let hub = self.ensure_greenlet(thread)?;
+        switch::deliver(thread, Gr::from_object(&hub), Transfer::Nothing)
+    }
+
+    /// Makes the hub the parent of a greenlet that blocks, as upstream does: its result goes nowhere else.
+    #[inline(always)]
+    fn adopt_child(&self, thread: &Thread, me: Gr) -> error::Result<()> {
+        let greenlet = me.get();
+        if greenlet.main || greenlet.parent.peek() == self.greenlet.peek() && self.greenlet.is_some() {
+            return Ok(());
+        }
+        let hub = self.ensure_greenlet(thread)?;
+        // A greenlet that the hub descends from keeps its parent.
+        let mut ancestor = Gr::from_object(&hub).parent();
+        while let Some(current) = ancestor {
+            if current == me {
+                return Ok(());
+            }
+            ancestor = current.parent();
+        }
+        drop(greenlet.parent.replace(Some(hub)));
+        Ok(())
+    }
+
+    /// The hub greenlet; a new one if the last has ended (children of that one pass through it).
+    #[inline(always)]
+    fn ensure_greenlet(&self, thread: &Thread) -> error::Result<Object> {
+        if let Some(hub) = self.greenlet.get() {
+            if Gr::from_object(&hub).get().phase.get() != Phase::Dead {
+                return Ok(hub);
+            }
+        }
+        self.new_greenlet(thread)
+    }
+
+    #[cold]
+    fn new_greenlet(&self, thread: &Thread) -> error::Result<Object> {
+        let old = self.greenlet.get();
+        let main = Gr::from_ptr(thread.main.get()).object();
+        let parent = old.as_ref().and_then(|old| Gr::from_object(old).get().parent.get()).unwrap_or(main);
+        let hub = greenlet::with_body(greenlet::type_ptr(), run, parent)?;
+        if let Some(old) = old {
+            drop(Gr::from_object(&old).get().parent.replace(Some(hub.clone())));
+        }
+        drop(self.greenlet.replace(Some(hub.clone())));
+        Ok(hub)
+    }
+
+    /// One wait for readiness, mail or the next deadline, with the GIL released if it blocks.
+    fn wait(&self) -> error::Result<()> {
+        let mut wait: Wait = self.engine.borrow_mut().begin_wait();
+        let result = if wait.would_block() {
+            // SAFETY: the GIL is held and no borrow is alive.
+            let saved = unsafe { ffi::PyEval_SaveThread() };
+            let result = wait.block();
+            // SAFETY: the state that PyEval_SaveThread gave, in the same thread.
+            unsafe { ffi::PyEval_RestoreThread(saved) };
+            result
+        } else {
+            wait.block()
+        };
+        let ended = self.engine.borrow_mut().end_wait(wait, result);
+        ended.map_err(|failure| {
+            // SAFETY: the GIL is held.
+            error::io_error(unsafe { Python::assume_attached() }, failure)
+        })?;
+        // SAFETY: the GIL is held; runs handlers in the main thread only.
+        if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(()) }
+    }
+
+    /// Acts on one wake-up in the hub greenlet. May switch: yes. An error ends the hub.
+    fn fire(&self, py: Python<'_>, thread: &Thread, wake: Wake) -> error::Result<()> {
+        match wake {
+            Wake::Call(callback, arg) => {
+                if let Err(failure) = callback(py, arg) {
+                    Raised::from_err(py, failure);
+                    report::uncaught()?;
+                }
+            }
+            Wake::Release(token, fd) => self.released(token, fd),
+            Wake::Cancel(key) => {
+                let cancelled = self.engine.borrow_mut().cancel(key);
+                drop(cancelled);
+            }
+            wake => match wake.resolve() {
+                Next::Go(target) => switch::pass(thread, target, Transfer::Nothing).map(drop).or_else(caught)?,
+                Next::Begin(target) => match switch::begin(thread, &target) {
+                    Ok(()) => switch::pass_first(thread, target, Transfer::Nothing).map(drop).or_else(caught)?,
+                    Err(Raised) => report::failed_start(target),
+                },
+                Next::Stale => {}
+            },
+        }
+        Ok(())
+    }
+}
+
+/// An exception that arrived in the hub from a green thread.
+fn caught(_: Raised) -> error::Result<()> {
+    report::uncaught()
+}
+
+/// Body of the hub greenlet: fires what is ready, waits, and begins again.
+fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
+    // PyO3's attach count stays above 0 while the hub lives, so that references which callbacks drop are
+    // given back at once and not when the next function of PyO3's is entered.
+    Python::attach(|py| {
+        let thread = Thread::existing().expect("a greenlet runs in it");
+        let hub = get(thread)?;
+        if let Transfer::Error(pending) = transfer {
+            pending.restore();
+            report::uncaught()?;
+        }
+        hub.running.set(true);
+        let result = hub.turn(py, thread);
+        hub.running.set(false);
+        hub.stopping.set(false);
+        result.map(|()| Object::none())
+    })
+}
+
+impl Hub {
+    fn turn(&self, py: Python<'_>, thread: &Thread) -> error::Result<()> {
+        while !self.stopping.get() {
+            loop {
+                let wake = self.engine.borrow_mut().next();
+                let Some(wake) = wake else { break };
+                self.fire(py, thread, wake)?;
+                if self.stopping.get() {
+                    return Ok(());
+                }
+            }
+            if thread.attention.get() & crate::thread::CONDEMNED != 0 {
+                thread.execute_condemned();
+            }
+            self.wait()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the hub's loop runs.
+pub fn is_running(py: Python<'_>) -> PyResult<bool> {
+    Ok(this(py)?.running.get())
+}
+
+/// Whether the hub was told to stop.
+pub fn is_stopping(py: Python<'_>) -> PyResult<bool> {
+    Ok(this(py)?.stopping.get())
+}
+
+/// Tells the hub's loop to end after what it does now.
+pub fn stop(py: Python<'_>) -> PyResult<()> {
+    this(py)?.stopping.set(true);
+    Ok(())
+}
+
+/// Drops every timer and ready green thread of this thread's hub.
+pub fn clear(py: Python<'_>) -> PyResult<()> {
+    let left = this(py)?.engine.borrow_mut().drain();
+    drop(left);
+    Ok(())
+}
+
+/// Where a finished green thread goes instead of its parent, the hub: straight to the next ready one.
+/// May switch: no.
+#[inline]
+pub fn successor(thread: &Thread, me: Gr, transfer: &Transfer) -> Option<(Object, bool)> {
+    if matches!(transfer, Transfer::Error(_)) {
+        return None;
+    }
+    let hub = thread.hub.borrow().clone()?;
+    let parent = me.get().parent.peek();
+    if parent.is_null() || parent != hub.greenlet.peek() || hub.greenlet.peek() == me.as_object_ptr() {
+        return None;
+    }
+    while let Some(wake) = hub.next_direct() {
+        match wake.resolve() {
+            Next::Go(target) if Gr::from_object(&target) != me => return Some((target, false)),
+            Next::Begin(target) => match switch::begin(thread, &target) {
+                Ok(()) => return Some((target, true)),
+                Err(Raised) => report::failed_start(target),
+            },
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Raises `exception` in `g` at once; the caller continues in its hub's next turn. May switch: yes.
+pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
+    let thread = Thread::get().ok_or(Raised)?;
+    let hub = get(thread)?;
+    let me = thread.current.get();
+    if me != g && hub.greenlet.peek() != me.as_object_ptr() {
+        let greenlet = me.get();
+        hub.adopt_child(thread, me)?;
+        let number = greenlet.parks.get() + 1;
+        greenlet.parks.set(number);
+        greenlet.reason.set(Some(Reason::Other("kill")));
+        hub.engine.borrow_mut().wake(Wake::Resume(me.object(), number));
+        let result = switch::throw(g, exception);
+        greenlet.reason.set(None);
+        greenlet.mark.set(Mark::None);
+        return result.map(drop);
+    }
+    switch::throw(g, exception).map(drop)
+}
+
+/// After `fork` in the child: the kernel objects that parent and child share are made anew.
+pub fn after_fork(py: Python<'_>) -> PyResult<()> {
+    let Some(thread) = Thread::existing() else { return Ok(()) };
+    let hub = thread.hub.borrow().clone();
+    match hub {
+        Some(hub) => hub.engine.borrow_mut().reinit_after_fork().map_err(|e| error::io_error(py, e).into_err(py)),
+        None => Ok(()),
+    }
+}
+
+/// Adds the hub's counters to `greenlet._core._statistics()`.
+pub fn statistics(_py: Python<'_>, statistics: &Bound<'_, PyDict>) -> PyResult<()> {
+    let Some(hub) = Thread::existing().and_then(|thread| thread.hub.borrow().clone()) else { return Ok(()) };
+    let (timers, waiting, ready) = {
+        let engine = hub.engine.borrow();
+        (engine.timers_len(), engine.waiting_len(), engine.ready_len())
+    };
+    statistics.set_item("timers", timers)?;
+    statistics.set_item("waiting", waiting)?;
+    statistics.set_item("ready", ready)
+}

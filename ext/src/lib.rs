@@ -4,6 +4,7 @@ mod capi;
 mod error;
 mod gil_cell;
 mod greenlet;
+mod greenthread;
 mod hub;
 mod object;
 mod overflow;
@@ -21,5 +22,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     pystate::self_check(module.py())?;
     greenlet::register(module)?;
     process::register(module)?;
-    capi::register(module)
+    capi::register(module)?;
+    greenthread::register(module)
 }

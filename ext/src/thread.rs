@@ -41,7 +41,7 @@ pub struct Thread {
     /// False after the thread's end.
     pub alive: Cell<bool>,
     /// The thread's hub, `None` before its first use.
-    pub hub: RefCell<Option<Object>>,
+    pub hub: RefCell<Option<Rc<crate::hub::Hub>>>,
 }
 
 /// `attention`: a tracer is set.

@@ -22,6 +22,23 @@ fn give(result: Result<Object>) -> Ptr {
     result.map_or(ptr::null_mut(), Object::into_ptr)
 }
 
+/// What the arguments of a vectorcall hand over.
+#[inline(always)]
+pub fn transfer(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<Transfer> {
+    if kwnames.is_null() {
+        if count == 1 {
+            // SAFETY: one borrowed, live argument.
+            let value = unsafe { Object::from_borrowed(*args) };
+            return Ok(Transfer::Value(value.expect("arguments are never null")));
+        }
+        if count == 0 {
+            return Ok(Transfer::empty());
+        }
+    }
+    let (args, kwargs) = pack(args, count, kwnames)?;
+    Ok(Transfer::Call(args, kwargs))
+}
+
 /// A tuple and (if there are any) a dictionary of vectorcall arguments.
 pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Option<Object>)> {
     // SAFETY: no preconditions.

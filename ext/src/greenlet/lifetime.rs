@@ -168,6 +168,15 @@ pub unsafe extern "C" fn clear(slf: *mut ffi::PyObject) -> c_int {
 
 /// `tp_dealloc`.
 pub unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
+    // SAFETY: a greenlet that has nothing beyond a greenlet.
+    unsafe { dealloc_with(slf, None) }
+}
+
+/// `tp_dealloc` of a type that derives from greenlet and has more to free, by `release`.
+///
+/// # Safety
+/// - `slf` is a greenlet whose last reference is gone; `release` fits its type
+pub unsafe fn dealloc_with(slf: *mut ffi::PyObject, release: Option<unsafe extern "C" fn(*mut ffi::PyObject)>) {
     // SAFETY: the collector may or may not track it.
     unsafe { ffi::PyObject_GC_UnTrack(slf.cast()) };
     let me = Gr::from_ptr(slf);
@@ -180,6 +189,10 @@ pub unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     if !unsafe { (*raw).weakreflist }.is_null() {
         // SAFETY: weak references to an object in its dealloc.
         unsafe { ffi::PyObject_ClearWeakRefs(slf) };
+    }
+    if let Some(release) = release {
+        // SAFETY: fits the type, by the caller's word.
+        unsafe { release(slf) };
     }
     // SAFETY: as above.
     unsafe { clear(slf) };

@@ -83,6 +83,8 @@ pub struct Greenlet {
     pub stack: Cell<Option<Stack>>,
     /// How often it has parked in its hub; tells a stale wake-up from one that it waits for.
     pub parks: Cell<u64>,
+    /// How its present park was ended.
+    pub mark: Cell<crate::hub::Mark>,
     /// Why it is parked now; `None` when it is not.
     pub reason: Cell<Option<crate::hub::Reason>>,
 }
@@ -202,6 +204,7 @@ impl Greenlet {
             transfer: Cell::new(Transfer::Nothing),
             stack: Cell::new(None),
             parks: Cell::new(0),
+            mark: Cell::new(crate::hub::Mark::None),
             reason: Cell::new(None),
         }
     }

@@ -119,7 +119,7 @@ pub fn send(target: Gr, value: Object, spread: bool) -> Result<Object> {
         if plain && ptr::eq(greenlet.thread.peek(), thread) && target != me {
             // A greenlet that has started receives `()` and the tuple `()` alike.
             drop(greenlet.value.replace(Some(value)));
-            leap(thread, me, target, false);
+            leap(thread, me, target.object(), false);
             return receive(thread, me);
         }
     }
@@ -159,14 +159,14 @@ pub fn deliver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<Object
     let me = thread.current.get();
     if target.get().phase.get() == Phase::Active && target != me {
         target.get().transfer.set(transfer);
-        leap(thread, me, target, false);
+        leap(thread, me, target.object(), false);
         return receive(thread, me);
     }
     let (target, first) = receiver(thread, target, transfer)?;
     if target == me {
         thread.origin.set(me.object().into_ptr());
     } else {
-        leap(thread, me, target, first);
+        leap(thread, me, target.object(), first);
     }
     arrive(thread, me).receive()
 }
@@ -267,10 +267,41 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
     Ok(true)
 }
 
+/// Switches to a suspended greenlet of this thread other than the running one, giving the reference away.
+/// For the hub. May switch: yes.
+#[inline(always)]
+pub fn pass(thread: &Thread, target: Object, transfer: Transfer) -> Result<Object> {
+    let me = thread.current.get();
+    Gr::from_object(&target).get().transfer.set(transfer);
+    leap(thread, me, target, false);
+    receive(thread, me)
+}
+
+/// `pass` to a greenlet that `begin` has made ready. May switch: yes.
+#[inline(always)]
+pub fn pass_first(thread: &Thread, target: Object, transfer: Transfer) -> Result<Object> {
+    let me = thread.current.get();
+    let cell = &Gr::from_object(&target).get().transfer;
+    if let given @ (Transfer::Value(_) | Transfer::Call(..)) = cell.take() {
+        cell.set(given); // what its maker left there
+    } else {
+        cell.set(transfer);
+    }
+    leap(thread, me, target, true);
+    receive(thread, me)
+}
+
+/// Gives a new greenlet with a native body its stack. May switch: no.
+#[inline(always)]
+pub fn begin(thread: &Thread, new: &Object) -> Result<()> {
+    prepare(thread, Gr::from_object(new)).map(drop)
+}
+
 /// Moves from the running greenlet to another one; returns when somebody leaps back.
 #[inline(always)]
-fn leap(thread: &Thread, from: Gr, to: Gr, first: bool) {
-    thread.current.set(Gr::from_ptr(to.object().into_ptr()));
+fn leap(thread: &Thread, from: Gr, to: Object, first: bool) {
+    let to = Gr::from_ptr(to.into_ptr());
+    thread.current.set(to);
     thread.origin.set(from.as_object_ptr());
     // SAFETY: `from` runs, so only we touch its state; the thread state is this thread's.
     unsafe { (*from.get().state.get()).save(thread.tstate) };
@@ -293,9 +324,12 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
         greenlet.stack.set(Some(stack));
         // SAFETY: suspended and never entered: nobody else uses its state; the bounds are of its own stack.
         unsafe { (*greenlet.state.get()).start(thread.tstate, &bounds) };
-        // Greenlets that start greenlets without end meet RecursionError, as upstream's do.
-        // SAFETY: the calling thread's own state.
-        unsafe { crate::pystate::charge_depth(thread.tstate, depth) };
+        if greenlet.body.get().is_none() {
+            // Greenlets that start greenlets without end meet RecursionError, as upstream's do. Green threads are
+            // started by whoever happens to park, whose depth is not theirs.
+            // SAFETY: the calling thread's own state.
+            unsafe { crate::pystate::charge_depth(thread.tstate, depth) };
+        }
     } else {
         // SAFETY: suspended: its state was saved by the leap that left it.
         unsafe { (*greenlet.state.get()).restore(thread.tstate) };
@@ -401,15 +435,15 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
     let context = unsafe { crate::pystate::set_thread_context(thread.tstate, ptr::null_mut()) };
     // SAFETY: owned or null.
     drop(unsafe { Object::from_owned(context) });
-    if let Some(next) = crate::hub::successor(thread, me, &transfer) {
-        transfer = Transfer::Nothing;
-        depart(thread, me, next, false);
+    if let Some((next, first)) = crate::hub::successor(thread, me, &transfer) {
+        drop(transfer);
+        depart(thread, me, next, first);
     }
     greenlet.phase.set(Phase::Dead);
     let mut ancestor = me.parent();
     while let Some(target) = ancestor {
         match receiver(thread, target, transfer) {
-            Ok((target, first)) => depart(thread, me, target, first),
+            Ok((target, first)) => depart(thread, me, target.object(), first),
             Err(Raised) => transfer = Transfer::Error(Pending::take()),
         }
         ancestor = target.parent();
@@ -419,14 +453,15 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
 }
 
 /// The last leap of a greenlet.
-fn depart(thread: &Thread, me: Gr, to: Gr, first: bool) -> ! {
+fn depart(thread: &Thread, me: Gr, to: Object, first: bool) -> ! {
+    let to = Gr::from_ptr(to.into_ptr());
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
     // SAFETY: `me` runs and will not again: what the thread state holds of it is released.
     unsafe { (*greenlet.state.get()).finish(thread.tstate) };
     thread.reap.set(greenlet.stack.take());
     thread.note(REAP);
-    thread.current.set(Gr::from_ptr(to.object().into_ptr()));
+    thread.current.set(to);
     thread.origin.set(me.as_object_ptr());
     enter(thread, to, first);
     // SAFETY: as in `leap`; `me` is kept by `origin` until the other side has arrived.
