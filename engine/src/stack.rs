@@ -352,7 +352,7 @@ pub struct Pool {
     guards: Guards,
     geometry: Option<Geometry>,
     /// Slots that were used before; the warmest is the last.
-    idle: Vec<Box<Slot>>,
+    idle: Vec<Stack>,
     /// The first so many idle slots hold no memory.
     cold: usize,
     in_use: usize,
@@ -419,11 +419,11 @@ impl Pool {
     #[inline]
     pub fn take(&mut self) -> io::Result<Stack> {
         match self.idle.pop() {
-            Some(mut slot) => {
+            Some(mut stack) => {
                 self.cold = self.cold.min(self.idle.len());
                 self.in_use += 1;
-                slot.home = false;
-                Ok(Stack { slot })
+                stack.slot.home = false;
+                Ok(stack)
             }
             None => self.take_fresh(),
         }
@@ -435,14 +435,13 @@ impl Pool {
     ///
     /// The type shows an example.
     #[inline]
-    pub fn put(&mut self, stack: Stack) {
-        let Stack { mut slot } = stack;
-        if slot.pool != self.id {
-            return; // the slot is dropped here, which leaks and counts the stack
+    pub fn put(&mut self, mut stack: Stack) {
+        if stack.slot.pool != self.id {
+            return; // the stack is dropped here, which leaks and counts it
         }
-        slot.home = true;
+        stack.slot.home = true;
         self.in_use -= 1;
-        self.idle.push(slot);
+        self.idle.push(stack);
     }
 
     /// Gives the memory of idle stacks back to the kernel, but for the `keep_warm` warmest.
@@ -464,8 +463,8 @@ impl Pool {
         let Some(warm) = self.idle.get(self.cold..until) else {
             return 0;
         };
-        for slot in warm {
-            discard(slot.limit, slot.bytes());
+        for stack in warm {
+            discard(stack.slot.limit, stack.slot.bytes());
         }
         let trimmed = warm.len();
         self.cold = until;
@@ -619,8 +618,8 @@ impl Drop for Pool {
             return;
         };
         let mut idle = vec![0; self.slabs.len()];
-        for slot in &self.idle {
-            idle[slot.slab] += 1;
+        for stack in &self.idle {
+            idle[stack.slot.slab] += 1;
         }
         for (slab, idle) in self.slabs.drain(..).zip(idle) {
             if slab.carved == idle {

@@ -11,7 +11,8 @@
 //! - `MOD` looks at the present state: a descriptor that is ready already reports at once, also an
 //!   edge-triggered one. That makes [`Epoll::arm`] right for an adopted descriptor too.
 //! - `EPOLLET` reports changes. What arrives after an operation saw `EAGAIN` is a change, so nothing
-//!   is lost if one parks after `EAGAIN`; the same holds for a short read of a stream.
+//!   is lost if one parks after `EAGAIN`; the same holds for a short read of a stream, unless its end
+//!   was reported together with the data (`EPOLLRDHUP`; for a pipe `EPOLLHUP`).
 //! - After `fork` parent and child share one epoll instance: each sees and removes the other's
 //!   registrations. The child has to make its own.
 //! - `EPOLLERR` and `EPOLLHUP` come unasked and concern both directions.
@@ -193,7 +194,7 @@ impl Waiting {
         if events & (OUT | FAILED) != 0 {
             bits |= WRITE;
         }
-        if events & libc::EPOLLRDHUP as u32 != 0 {
+        if events & (libc::EPOLLRDHUP as u32 | FAILED) != 0 {
             bits |= ENDED;
         }
         debug_assert!(bits & !(BOTH | ENDED) == 0);
