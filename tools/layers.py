@@ -54,7 +54,8 @@ UNSAFE = {
 
 # Third-party crates that a program gets with each of ours.
 DEPENDENCIES = {
-    "engine": {"libc", "corosensei"},
+    # socket2: non-blocking connect and socket options without unsafe code.
+    "engine": {"libc", "corosensei", "socket2"},
     "ext": {"eventlet", "libc", "pyo3", "pyo3-build-config"},
 }
 
