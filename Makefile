@@ -22,8 +22,8 @@ export CARGO_NET_RETRY ?= 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-python check fmt layers pystate-check stubs bench \
-	sanitize conformance wheels docs clean
+.PHONY: help build run test test-rust test-python check lint clippy fmt layers stubs pystate-check \
+	bench sanitize conformance wheels docs clean
 
 help: ## This list
 	@echo "Targets (PYTHON=... chooses the interpreter, now $(PYTHON), CPython $(VERSION)):"
@@ -52,14 +52,18 @@ test-rust: ## Tests of the engine, doc tests included
 test-python: build ## Tests of the Python packages (tests/unit, tests/crash)
 	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) $(wildcard tests/unit tests/crash) $(ARGS)
 
-check: build stubs layers pystate-check ## Formatting, lints, types, layers, layouts: what CI asks for
+check: lint layers clippy stubs pystate-check ## What CI asks for: format, lints, types, layers, layouts
+	@echo "make check: all is well"
+
+lint: $(VENV)/.ready ## Formatting and lints of Rust and Python, news fragments, tests of tools/
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/changes.py
 	$(BIN)/python -m pytest --quiet tests/tools
-	@echo "make check: all is well"
+
+clippy: $(VENV)/.ready ## clippy over both crates and all their targets; a warning is an error
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 fmt: $(VENV)/.ready ## Format the Rust and Python sources
 	$(CARGO) fmt --all
