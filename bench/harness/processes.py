@@ -47,7 +47,7 @@ def start(command, core):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: _prepare(core),  # noqa: PLW1509 (one thread here)
+        preexec_fn=lambda: _prepare(core),
         env=environment(),
     )
 
