@@ -32,7 +32,7 @@ EXT = """
     event | semaphore | lock | timeout
     greenthread
     greenpool | queue
-    socket
+    socket | select
     hub_api
 """
 LEVELS = {"engine": ENGINE, "ext": EXT}
@@ -48,7 +48,7 @@ UNSAFE = {
     "engine": {"clock", "fiber", "stack", "reactor", "inbox", "rt", "net"},
     "ext": {
         *{"gil_cell", "object", "error", "pystate", "greenlet", "thread", "trace", "overflow"},
-        *{"process", "capi", "hub", "greenthread", "socket"},
+        *{"process", "capi", "hub", "greenthread", "socket", "select"},
     },
 }
 

@@ -29,7 +29,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pub use descriptors::{
-    io_closed_class, is_closed_error, notify_close, notify_opened, park_fd, park_token, prevent_multiple_readers,
+    io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token, prevent_multiple_readers,
     prevents_multiple_readers, release,
 };
 pub use report::{set_exception_reports, squelch};

@@ -11,6 +11,8 @@ mod overflow;
 mod process;
 #[allow(unsafe_code)] // mirrors PyThreadState
 mod pystate;
+mod select;
+mod socket;
 mod thread;
 mod trace;
 
@@ -23,5 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     greenlet::register(module)?;
     process::register(module)?;
     capi::register(module)?;
-    greenthread::register(module)
+    greenthread::register(module)?;
+    socket::register(module)?;
+    select::register(module)
 }

@@ -25,6 +25,8 @@ struct Row {
     reopened: bool,
     /// How many wait to read and to write.
     waiting: [u32; 2],
+    /// How many wait for it together with others (`park_any`), which the guard does not mind.
+    among: u32,
     /// Address of who waited first, for the guard's message; not dereferenced when nobody waits.
     first: [usize; 2],
 }
@@ -148,6 +150,49 @@ fn wait(
     }
 }
 
+/// Waits until any of `wanted` is ready; they are not guarded against other waiters. May switch: yes. IOClosed if
+/// one of them is closed meanwhile; OSError for one that cannot be watched.
+pub fn park_any(
+    py: Python<'_>,
+    wanted: &[(c_int, Interest)],
+    deadline: Option<Instant>,
+) -> PyResult<Woken> {
+    let parked = park_here(
+        Reason::Other("select"),
+        deadline,
+        |hub, wake| {
+            let Wake::Resume(me, number) = wake else {
+                unreachable!("a park begins with its wake-up")
+            };
+            let mut watched = Vec::with_capacity(wanted.len());
+            for &(fd, interest) in wanted {
+                let key =
+                    hub.engine
+                        .borrow_mut()
+                        .watch(fd, interest, Wake::Resume(me.clone(), number));
+                let key = match key {
+                    Ok(key) => key,
+                    Err(failure) => {
+                        hub.unwatch_all(watched);
+                        return Err(Raised::from_err(py, failure.into()));
+                    }
+                };
+                let mut table = hub.descriptors.borrow_mut();
+                let row = table.row(fd);
+                row.among += 1;
+                watched.push((key, fd, row.epoch));
+            }
+            Ok(watched)
+        },
+        Hub::unwatch_all,
+    );
+    let (mark, value, closed) = parked.map_err(|raised| raised.into_err(py))?;
+    match closed {
+        Some(reopened) => Err(io_closed(py, reopened)),
+        None => Ok(woken(py, mark, value)),
+    }
+}
+
 static IO_CLOSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// `eventlet.hubs.IOClosed`.
@@ -194,10 +239,26 @@ impl Hub {
         }
         let mut table = self.descriptors.borrow_mut();
         let row = table.row(fd);
-        if row.waiting != [0, 0] {
+        if row.waiting != [0, 0] || row.among > 0 {
             row.epoch = row.epoch.wrapping_add(1);
             row.reopened = reopened;
         }
+    }
+
+    /// Ends what `park_any` began; whether one of the descriptors was closed (false) or handed out again (true).
+    fn unwatch_all(&self, watched: Vec<(eventlet::hub::WatchKey, c_int, u32)>) -> Option<bool> {
+        let mut closed = None;
+        for (key, fd, epoch) in watched {
+            let left = self.engine.borrow_mut().unwatch(key);
+            drop(left);
+            let mut table = self.descriptors.borrow_mut();
+            let row = table.row(fd);
+            row.among -= 1;
+            if row.epoch != epoch {
+                closed = Some(row.reopened);
+            }
+        }
+        closed
     }
 
     /// A descriptor that this hub adopted is closed: all who wait for it wake up.

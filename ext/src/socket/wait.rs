@@ -1,0 +1,212 @@
+//! Waiting for one socket: the only place where a socket method leaves for the hub.
+//!
+//! A descriptor that we own is registered with the hub of the thread that waits first, once, edge-triggered,
+//! until it is closed. A thread with another hub, and wrapped sockets, register for each wait. Invariant: the
+//! registration is dropped before the descriptor is closed, so a recycled number never meets an old one.
+#![allow(unsafe_code)] // statics of the interpreter
+
+use std::ffi::c_int;
+use std::io;
+
+use eventlet::clock::Instant;
+use eventlet::reactor::{Interest, Token};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::call::raise_text;
+use super::state::{Mode, Registration, Sock, attribute};
+use crate::error::{Raised, Result};
+use crate::hub::{self, Wake, Woken};
+
+type Engine = eventlet::hub::Hub<Wake>;
+
+/// Longest wait that is given to the hub as a deadline, in seconds (a century): beyond, none.
+const LONGEST: f64 = 3_153_600_000.0;
+
+/// The deadline of one call, fixed when it first has to wait.
+#[derive(Default)]
+pub struct Limit(Option<Option<Instant>>);
+
+impl Limit {
+    /// No deadline yet.
+    pub fn new() -> Limit {
+        Limit(None)
+    }
+
+    fn deadline(&mut self, py: Python<'_>, sock: Sock<'_>) -> Result<Option<Instant>> {
+        if let Some(deadline) = self.0 {
+            return Ok(deadline);
+        }
+        let seconds = sock.state.timeout.get();
+        let deadline = match sock.state.mode.get() {
+            Mode::Limited if seconds < LONGEST => {
+                Some(hub::deadline_in(py, seconds).map_err(|error| Raised::from_err(py, error))?)
+            }
+            _ => None,
+        };
+        self.0 = Some(deadline);
+        Ok(deadline)
+    }
+
+    /// Whether no time is left.
+    pub fn is_over(&mut self, py: Python<'_>, sock: Sock<'_>) -> Result<bool> {
+        let Some(deadline) = self.deadline(py, sock)? else {
+            return Ok(false);
+        };
+        let now = hub::deadline_in(py, 0.0).map_err(|error| Raised::from_err(py, error))?;
+        Ok(deadline <= now)
+    }
+}
+
+/// Parks until the socket is ready. TimeoutError("timed out") when the limit is over; OSError when the
+/// descriptor was closed meanwhile. May switch.
+pub fn wait(py: Python<'_>, sock: Sock<'_>, interest: Interest, limit: &mut Limit) -> Result<()> {
+    let deadline = limit.deadline(py, sock)?;
+    let woken = if sock.state.wraps.get() {
+        let wrapped = sock.wrapped(py)?;
+        match Sock::of(wrapped.as_ptr()) {
+            Some(inner) if !inner.state.wraps.get() => park(py, inner, interest, deadline),
+            _ => park_number(py, wrapped.as_ptr(), interest, deadline),
+        }
+    } else {
+        park(py, sock, interest, deadline)
+    };
+    match woken? {
+        Woken::TimedOut => Err(timed_out()),
+        Woken::Waker | Woken::Switched(_) => Ok(()),
+    }
+}
+
+/// Parks on a descriptor of our own.
+fn park(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<Woken> {
+    let fd = sock.fd()?;
+    let woken = match register(py, sock, fd, interest)? {
+        Some(registration) => hub::park_token(py, registration.token, fd, interest, deadline),
+        None => hub::park_fd(py, fd, interest, deadline),
+    };
+    woken.map_err(|error| Raised::from_err(py, error))
+}
+
+/// Parks on the descriptor of a foreign object.
+fn park_number(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<Woken> {
+    let fd = fileno(py, object)?;
+    hub::park_fd(py, fd, interest, deadline).map_err(|error| Raised::from_err(py, error))
+}
+
+/// `object.fileno()`, which must be an open descriptor.
+pub fn fileno(py: Python<'_>, object: *mut ffi::PyObject) -> Result<c_int> {
+    let method = attribute(py, object, "fileno")?;
+    let number = method
+        .bind(py)
+        .call0()
+        .and_then(|number| number.extract::<c_int>());
+    match number {
+        Ok(fd) if fd >= 0 => Ok(fd),
+        Ok(_) => Err(super::call::os_error(libc::EBADF)),
+        Err(error) => Err(Raised::from_err(py, error)),
+    }
+}
+
+/// The registration with this thread's hub; made now if the socket has none yet. `None` if it has one with
+/// another hub, or if the kernel does not watch such descriptors.
+fn register(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    fd: c_int,
+    interest: Interest,
+) -> Result<Option<Registration>> {
+    let hub = hub::serial(py).map_err(|error| Raised::from_err(py, error))?;
+    if let Some(registration) = sock.state.registration.get() {
+        return Ok((registration.hub == hub).then_some(registration));
+    }
+    let adopted = hub::with_hub(py, |engine| {
+        let token = engine.adopt(fd)?;
+        // Whoever waits has tried; the kernel reports the present state once more.
+        engine.clear_ready(token, interest);
+        Ok(token)
+    });
+    match adopted.map_err(|error| Raised::from_err(py, error))? {
+        Ok(token) => {
+            let registration = Registration { hub, token };
+            sock.state.registration.set(Some(registration));
+            Ok(Some(registration))
+        }
+        Err(error) if io::Error::raw_os_error(&error) == Some(libc::EPERM) => Ok(None),
+        Err(error) => Err(crate::error::io_error(py, error)),
+    }
+}
+
+/// Runs `f` on the engine and the token, if this thread's hub is the one that the socket is registered with.
+#[inline]
+fn with_token<R>(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    f: impl FnOnce(&mut Engine, Token) -> R,
+) -> Result<Option<R>> {
+    let Some(registration) = sock.state.registration.get() else {
+        return Ok(None);
+    };
+    let error = |error| Raised::from_err(py, error);
+    if hub::serial(py).map_err(error)? != registration.hub {
+        return Ok(None);
+    }
+    hub::with_hub(py, |engine| f(engine, registration.token))
+        .map(Some)
+        .map_err(error)
+}
+
+/// Whether a receive is known to find nothing, so that it may park without asking.
+#[inline]
+pub fn known_empty(py: Python<'_>, sock: Sock<'_>) -> Result<bool> {
+    if !sock.state.drained.replace(false) {
+        return Ok(false);
+    }
+    let ready = with_token(py, sock, |engine, token| {
+        engine.is_ready(token, Interest::Read)
+    })?;
+    Ok(ready == Some(false))
+}
+
+/// Notes that a stream gave less than was asked for: it has no more for now.
+#[inline]
+pub fn drained(py: Python<'_>, sock: Sock<'_>) -> Result<()> {
+    sock.state
+        .drained
+        .set(with_token(py, sock, |engine, token| engine.drained(token))?.is_some());
+    Ok(())
+}
+
+/// Notes that a call has just found the descriptor not ready (EAGAIN).
+#[inline]
+pub fn not_ready(py: Python<'_>, sock: Sock<'_>, interest: Interest) -> Result<()> {
+    with_token(py, sock, |engine, token| {
+        engine.clear_ready(token, interest)
+    })
+    .map(drop)
+}
+
+/// The descriptor is about to be closed or given away: whoever waits for it gets an error, and the hub forgets
+/// it.
+pub fn release(py: Python<'_>, sock: Sock<'_>, fd: c_int) {
+    match sock.state.registration.take() {
+        Some(registration) => hub::release(py, registration.hub, registration.token, fd),
+        None => hub::notify_close(py, fd),
+    }
+}
+
+/// Sets TimeoutError("timed out").
+#[cold]
+pub fn timed_out() -> Raised {
+    // SAFETY: a static of the interpreter.
+    raise_text(unsafe { ffi::PyExc_TimeoutError }, "timed out")
+}
