@@ -1,0 +1,1 @@
+"""Green versions of standard modules, under the same names."""

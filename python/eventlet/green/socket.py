@@ -1,0 +1,36 @@
+"""The `socket` module with green sockets and look-ups that block only the green thread that asks."""
+
+import socket as _socket
+import types
+
+from eventlet.green import _socket_nodns
+from eventlet.patcher import slurp_properties
+from eventlet.support import resolver
+
+_LOOKUPS = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"]
+# Written in Python, on sockets and look-ups: the same code, with this module's names.
+_COMPOSED = ["create_connection", "create_server", "getfqdn", "has_dualstack_ipv6"]
+
+__all__ = list(_socket_nodns.__all__)
+__patched__ = [*_socket_nodns.__patched__, *_LOOKUPS, *_COMPOSED]
+
+slurp_properties(_socket_nodns, globals(), srckeys=dir(_socket_nodns))
+
+getaddrinfo = resolver.getaddrinfo
+gethostbyname = resolver.gethostbyname
+gethostbyname_ex = resolver.gethostbyname_ex
+gethostbyaddr = resolver.gethostbyaddr
+getnameinfo = resolver.getnameinfo
+
+
+def _with_our_globals(function):
+    new = types.FunctionType(
+        function.__code__, globals(), function.__name__, function.__defaults__, function.__closure__
+    )
+    new.__kwdefaults__ = function.__kwdefaults__
+    new.__doc__ = function.__doc__
+    return new
+
+
+for _name in _COMPOSED:
+    globals()[_name] = _with_our_globals(getattr(_socket, _name))

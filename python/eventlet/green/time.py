@@ -1,0 +1,13 @@
+"""The `time` module with a `sleep` that lets other green threads run."""
+
+import time as _time
+
+from eventlet.greenthread import sleep
+from eventlet.patcher import slurp_properties
+
+__patched__ = ["sleep"]
+
+slurp_properties(_time, globals(), ignore=__patched__, srckeys=dir(_time))
+
+__all__ = [name for name in dir(_time) if not name.startswith("_")]
+assert sleep
