@@ -588,9 +588,10 @@ impl Hub {
                 drop(cancelled);
             }
             wake => match wake.resolve() {
-                Next::Go(target) => switch::pass(thread, target, Transfer::Nothing).map(drop).or_else(caught)?,
+                // What arrives as an error was thrown at the hub, or belongs to the main greenlet: it ends the hub.
+                Next::Go(target) => drop(switch::pass(thread, target, Transfer::Nothing)?),
                 Next::Begin(target) => match switch::begin(thread, &target) {
-                    Ok(()) => switch::pass_first(thread, target, Transfer::Nothing).map(drop).or_else(caught)?,
+                    Ok(()) => drop(switch::pass_first(thread, target, Transfer::Nothing)?),
                     Err(Raised) => report::failed_start(target),
                 },
                 Next::Stale => {}
@@ -598,11 +599,6 @@ impl Hub {
         }
         Ok(())
     }
-}
-
-/// An exception that arrived in the hub from a green thread.
-fn caught(_: Raised) -> error::Result<()> {
-    report::uncaught()
 }
 
 /// Body of the hub greenlet: fires what is ready, waits, and begins again.
@@ -613,8 +609,7 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
         let thread = Thread::existing().expect("a greenlet runs in it");
         let hub = get(thread)?;
         if let Transfer::Error(pending) = transfer {
-            pending.restore();
-            report::uncaught()?;
+            return Err(pending.restore());
         }
         hub.running.set(true);
         let result = hub.turn(py, thread);
@@ -668,16 +663,28 @@ pub fn clear(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Where a finished green thread goes instead of its parent, the hub: straight to the next ready one.
-/// May switch: no.
+///
+/// Its exception is reported here and goes no further, unless it is one that belongs to the main greenlet.
+/// May switch: if reporting does.
 #[inline]
-pub fn successor(thread: &Thread, me: Gr, transfer: &Transfer) -> Option<(Object, bool)> {
-    if matches!(transfer, Transfer::Error(_)) {
+pub fn successor(thread: &Thread, me: Gr, transfer: &mut Transfer) -> Option<(Object, bool)> {
+    let hub = thread.hub.borrow().clone()?;
+    let mut parent = me.parent()?;
+    while parent.get().phase.get() == Phase::Dead {
+        parent = parent.parent()?; // a hub greenlet that has ended stands for the one after it
+    }
+    if parent.as_object_ptr() != hub.greenlet.peek() {
         return None;
     }
-    let hub = thread.hub.borrow().clone()?;
-    let parent = me.get().parent.peek();
-    if parent.is_null() || parent != hub.greenlet.peek() || hub.greenlet.peek() == me.as_object_ptr() {
-        return None;
+    match std::mem::take(transfer) {
+        Transfer::Error(pending) => {
+            pending.restore();
+            if report::uncaught().is_err() {
+                *transfer = Transfer::Error(Pending::take());
+                return None;
+            }
+        }
+        result => drop(result),
     }
     while let Some(wake) = hub.next_direct() {
         match wake.resolve() {

@@ -435,8 +435,7 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
     let context = unsafe { crate::pystate::set_thread_context(thread.tstate, ptr::null_mut()) };
     // SAFETY: owned or null.
     drop(unsafe { Object::from_owned(context) });
-    if let Some((next, first)) = crate::hub::successor(thread, me, &transfer) {
-        drop(transfer);
+    if let Some((next, first)) = crate::hub::successor(thread, me, &mut transfer) {
         depart(thread, me, next, first);
     }
     greenlet.phase.set(Phase::Dead);
