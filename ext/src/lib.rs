@@ -1,6 +1,8 @@
 //! `greenlet._core`: greenlets, hub and green I/O on CPython. This file only registers.
 
 mod capi;
+#[cfg(not(Py_3_12))]
+mod deep_sort;
 mod error;
 mod gil_cell;
 mod greenlet;
@@ -23,6 +25,8 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     pystate::self_check(module.py())?;
     greenlet::register(module)?;
+    #[cfg(not(Py_3_12))]
+    deep_sort::install(module.py())?;
     process::register(module)?;
     capi::register(module)?;
     greenthread::register(module)?;

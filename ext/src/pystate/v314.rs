@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) const MINOR: u8 = 14;
 
 /// Bytes of C stack for a greenlet unless asked otherwise.
-pub const DEFAULT_STACK_SIZE: usize = 512 << 10;
+pub const DEFAULT_STACK_SIZE: usize = 768 << 10;
 
 /// `_PyRemoteDebuggerSupport`, the last field that every 3.14.x has.
 #[repr(C)]
