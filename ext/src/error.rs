@@ -39,6 +39,13 @@ pub fn raise(exception: *mut ffi::PyObject, text: &CStr) -> Raised {
     Raised
 }
 
+/// Sets `error`, made by code that has no `Python` token at hand.
+#[cold]
+pub fn raise_err(error: PyErr) -> Raised {
+    // SAFETY: whoever can raise holds the GIL.
+    Raised::from_err(unsafe { Python::assume_attached() }, error)
+}
+
 /// Sets TypeError.
 pub fn type_error(text: &CStr) -> Raised {
     // SAFETY: a static of the interpreter.

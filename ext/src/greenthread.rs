@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 pub use functions::register;
-pub use life::{Call, Life, Outcome};
+pub use life::{Call, Life};
 
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, PyGreenlet, StaticType, Transfer, lifetime};
@@ -228,9 +228,10 @@ unsafe extern "C" fn clear(slf: *mut ffi::PyObject) -> c_int {
 /// Frees what a GreenThread has beyond a greenlet; called by the greenlet's dealloc once it is certain to die.
 unsafe extern "C" fn release(slf: *mut ffi::PyObject) {
     let raw: *mut PyGreenThread = slf.cast();
-    // SAFETY: the object is being destroyed by us; made by `make`, not freed before.
-    let life = unsafe { ptr::replace(&raw mut (*raw).life, ptr::null_mut()) };
-    // SAFETY: as above.
+    // SAFETY: the object is being destroyed by us.
+    let slot = unsafe { &mut (*raw).life };
+    let life = std::mem::replace(slot, ptr::null_mut());
+    // SAFETY: made by `make`, not freed before.
     drop(unsafe { Box::from_raw(life) });
 }
 

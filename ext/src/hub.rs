@@ -32,7 +32,7 @@ pub use descriptors::{
     io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token, prevent_multiple_readers,
     prevents_multiple_readers, release,
 };
-pub use report::{set_exception_reports, squelch};
+pub use report::{is_system, set_exception_reports, squelch};
 
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Transfer, switch};
@@ -637,6 +637,22 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// What a greenlet waits for, in words; `None` when it is not parked.
+pub fn reason_text(g: Gr) -> Option<String> {
+    Some(match g.get().reason.get()? {
+        Reason::Sleep => "sleep".to_owned(),
+        Reason::Fd { fd, interest: Interest::Read } => format!("read on descriptor {fd}"),
+        Reason::Fd { fd, interest: Interest::Write } => format!("write on descriptor {fd}"),
+        Reason::Event => "event".to_owned(),
+        Reason::Semaphore => "semaphore".to_owned(),
+        Reason::Lock => "lock".to_owned(),
+        Reason::Queue => "queue".to_owned(),
+        Reason::Join => "end of a green thread".to_owned(),
+        Reason::Pool => "place in a pool".to_owned(),
+        Reason::Other(noun) => noun.to_owned(),
+    })
 }
 
 /// Whether the hub's loop runs.

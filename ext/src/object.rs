@@ -7,11 +7,13 @@
 #![allow(unsafe_code)] // reference counting
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+
+use crate::error::Raised;
 
 /// An owned, non-null reference.
 #[repr(transparent)]
@@ -115,6 +117,28 @@ impl Drop for Object {
         // SAFETY: we own this reference and never use it again; GIL held (type invariant).
         unsafe { ffi::Py_DECREF(self.as_ptr()) };
     }
+}
+
+/// The type of a live object, borrowed.
+#[inline(always)]
+pub fn type_of(object: *mut ffi::PyObject) -> *mut ffi::PyTypeObject {
+    // SAFETY: callers pass live objects.
+    unsafe { ffi::Py_TYPE(object) }
+}
+
+/// The name of a live object's type, as `tp_name` has it.
+pub fn type_name<'a>(object: *mut ffi::PyObject) -> &'a CStr {
+    // SAFETY: a live object's type is live.
+    let name = unsafe { (*type_of(object)).tp_name };
+    // SAFETY: CPython's types have C strings as names, which live as long as they.
+    unsafe { CStr::from_ptr(name) }
+}
+
+/// A new reference that a C function returned; null means that it has raised.
+#[inline(always)]
+pub fn owned(ptr: *mut ffi::PyObject) -> Result<Object, Raised> {
+    // SAFETY: callers pass what the C API calls a new reference.
+    unsafe { Object::from_owned(ptr) }.ok_or(Raised)
 }
 
 /// A place for an `Object` that can be changed through a shared reference (GIL held).

@@ -84,7 +84,9 @@ impl Write for Line {
 
 unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's siginfo of a SIGSEGV.
-    let address = unsafe { (*info).si_addr() } as usize;
+    let info_ref = unsafe { &*info };
+    // SAFETY: as above: this signal has an address.
+    let address = unsafe { info_ref.si_addr() } as usize;
     describe(address);
     let Some(previous) = PREVIOUS.get() else { return };
     if previous.sa_sigaction == libc::SIG_DFL || previous.sa_sigaction == libc::SIG_IGN {

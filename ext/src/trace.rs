@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Pending, Raised, Result};
 use crate::greenlet::{Gr, Transfer};
-use crate::object::Object;
+use crate::object::{Object, owned};
 use crate::pystate;
 use crate::thread::{TRACED, Thread};
 
@@ -32,11 +32,9 @@ pub fn report(thread: &Thread, origin: Gr, target: Gr, transfer: Transfer) -> Tr
 
 fn call(thread: &Thread, tracer: &Object, event: &CStr, origin: Gr, target: Gr) -> Result<()> {
     // SAFETY: a static ASCII string.
-    let event = unsafe { Object::from_owned(ffi::PyUnicode_InternFromString(event.as_ptr())) }.ok_or(Raised)?;
+    let event = owned(unsafe { ffi::PyUnicode_InternFromString(event.as_ptr()) })?;
     // SAFETY: two live objects.
-    let pair = unsafe { ffi::PyTuple_Pack(2, origin.as_object_ptr(), target.as_object_ptr()) };
-    // SAFETY: a new reference or null.
-    let pair = unsafe { Object::from_owned(pair) }.ok_or(Raised)?;
+    let pair = owned(unsafe { ffi::PyTuple_Pack(2, origin.as_object_ptr(), target.as_object_ptr()) })?;
     // SAFETY: this thread's own state; undone below.
     unsafe { pystate::enter_tracing(thread.tstate) };
     // SAFETY: live callable and arguments, ended by a null.
@@ -50,8 +48,7 @@ fn call(thread: &Thread, tracer: &Object, event: &CStr, origin: Gr, target: Gr) 
     };
     // SAFETY: undoes `enter_tracing`.
     unsafe { pystate::leave_tracing(thread.tstate) };
-    // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(result) }.map(drop).ok_or(Raised)
+    owned(result).map(drop)
 }
 
 fn set(thread: &Thread, tracer: Option<Object>) -> Option<Object> {

@@ -4,13 +4,14 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::switch::{self, Transfer};
 use super::{Gr, Phase, PyGreenlet, exit_class, lifetime, type_ptr};
 use crate::error::{self, Pending, Raised, Result};
-use crate::object::Object;
+use crate::object::{Object, type_name};
 use crate::pystate;
 use crate::thread::Thread;
 
@@ -27,8 +28,10 @@ fn give(result: Result<Object>) -> Ptr {
 pub fn transfer(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<Transfer> {
     if kwnames.is_null() {
         if count == 1 {
-            // SAFETY: one borrowed, live argument.
-            let value = unsafe { Object::from_borrowed(*args) };
+            // SAFETY: the caller passed one argument.
+            let value = unsafe { *args };
+            // SAFETY: arguments are live.
+            let value = unsafe { Object::from_borrowed(value) };
             return Ok(Transfer::Value(value.expect("arguments are never null")));
         }
         if count == 0 {
@@ -46,8 +49,12 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
     // SAFETY: a new reference or null.
     let tuple = unsafe { Object::from_owned(tuple) }.ok_or(Raised)?;
     for index in 0..count {
-        // SAFETY: the caller passed `count` live arguments.
-        let item = unsafe { Object::from_borrowed(*args.add(index)) }.expect("arguments are never null");
+        // SAFETY: the caller passed `count` arguments.
+        let item = unsafe { args.add(index) };
+        // SAFETY: as above.
+        let item = unsafe { *item };
+        // SAFETY: arguments are live.
+        let item = unsafe { Object::from_borrowed(item) }.expect("arguments are never null");
         // SAFETY: a fresh tuple with this index; takes the reference.
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr()) };
     }
@@ -64,7 +71,9 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
         // SAFETY: a tuple with this index; borrowed.
         let name = unsafe { ffi::PyTuple_GET_ITEM(kwnames, index) };
         // SAFETY: keyword values follow the positional ones.
-        let value = unsafe { *args.add(count + index as usize) };
+        let value = unsafe { args.add(count + index as usize) };
+        // SAFETY: as above.
+        let value = unsafe { *value };
         // SAFETY: live objects.
         if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), name, value) } < 0 {
             return Err(Raised);
@@ -97,14 +106,8 @@ pub unsafe extern "C" fn switch_method(slf: Ptr, args: *const Ptr, count: ffi::P
 
 unsafe extern "C" fn throw_method(slf: Ptr, args: *mut Ptr, count: ffi::Py_ssize_t) -> Ptr {
     if count > 3 {
-        // SAFETY: the format takes one Py_ssize_t.
-        unsafe {
-            ffi::PyErr_Format(
-                ffi::PyExc_TypeError,
-                c"throw() takes at most 3 arguments (%zd given)".as_ptr(),
-                count,
-            )
-        };
+        let text = format!("throw() takes at most 3 arguments ({count} given)");
+        error::raise_err(PyTypeError::new_err(text));
         return ptr::null_mut();
     }
     // SAFETY: the callee may read that many borrowed pointers.
@@ -160,31 +163,21 @@ pub fn exception(kind: Option<Object>, value: Option<Object>, traceback: Option<
         // SAFETY: live while its instance is.
         let class = unsafe { Object::from_borrowed(class) }.expect("never null");
         let traceback = traceback.or_else(|| {
-            // SAFETY: an exception instance; a new reference or null.
-            unsafe { Object::from_owned(ffi::PyException_GetTraceback(kind.as_ptr())) }
+            // SAFETY: an exception instance.
+            let traceback = unsafe { ffi::PyException_GetTraceback(kind.as_ptr()) };
+            // SAFETY: a new reference or null.
+            unsafe { Object::from_owned(traceback) }
         });
         return Ok(Pending::new(class, Some(kind), traceback));
     }
-    // SAFETY: the format takes the type's name, a C string of a live type.
-    unsafe {
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"exceptions must be classes, or instances, not %s".as_ptr(),
-            (*ffi::Py_TYPE(kind.as_ptr())).tp_name,
-        )
-    };
-    Err(Raised)
+    let name = type_name(kind.as_ptr()).to_string_lossy();
+    let text = format!("exceptions must be classes, or instances, not {name}");
+    Err(error::raise_err(PyTypeError::new_err(text)))
 }
 
 unsafe extern "C" fn getstate(slf: Ptr, _: Ptr) -> Ptr {
-    // SAFETY: the format takes the type's name, a C string of a live type.
-    unsafe {
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"cannot serialize '%s' object".as_ptr(),
-            (*ffi::Py_TYPE(slf)).tp_name,
-        )
-    };
+    let text = format!("cannot serialize '{}' object", type_name(slf).to_string_lossy());
+    error::raise_err(PyTypeError::new_err(text));
     ptr::null_mut()
 }
 
@@ -226,8 +219,9 @@ unsafe extern "C" fn set_dict(slf: Ptr, value: Ptr, _: *mut c_void) -> c_int {
     // SAFETY: live, checked above.
     let value = unsafe { Object::from_borrowed(value) }.expect("not null");
     let raw: *mut PyGreenlet = slf.cast();
-    // SAFETY: a live greenlet; the slot's reference is exchanged.
-    let old = unsafe { ptr::replace(&raw mut (*raw).dict, value.into_ptr()) };
+    // SAFETY: a live greenlet.
+    let slot = unsafe { &mut (*raw).dict };
+    let old = std::mem::replace(slot, value.into_ptr());
     // SAFETY: owned or null.
     drop(unsafe { Object::from_owned(old) });
     0
@@ -283,15 +277,9 @@ pub fn set_parent(me: Gr, parent: Ptr) -> Result<()> {
         return Err(error::attribute_error(c"cannot set the parent of a main greenlet"));
     }
     let Some(parent) = Gr::check(parent) else {
-        // SAFETY: the format takes the type's name, a C string of a live type.
-        unsafe {
-            ffi::PyErr_Format(
-                ffi::PyExc_TypeError,
-                c"GreenletChecker: Expected any type of greenlet, not %s".as_ptr(),
-                (*ffi::Py_TYPE(parent)).tp_name,
-            )
-        };
-        return Err(Raised);
+        let name = type_name(parent).to_string_lossy();
+        let text = format!("GreenletChecker: Expected any type of greenlet, not {name}");
+        return Err(error::raise_err(PyTypeError::new_err(text)));
     };
     let mut ancestor = Some(parent);
     while let Some(current) = ancestor {
@@ -326,7 +314,9 @@ unsafe extern "C" fn get_frame(slf: Ptr, _: *mut c_void) -> Ptr {
     // SAFETY: no preconditions: the caller's own thread state.
     let tstate = unsafe { ffi::PyThreadState_Get() };
     // SAFETY: suspended: its state is at rest.
-    let frame = unsafe { (*greenlet.state.get()).frame(py, tstate) };
+    let state = unsafe { me.state() };
+    // SAFETY: as above; the caller's own thread state.
+    let frame = unsafe { state.frame(py, tstate) };
     frame.map_or_else(Object::none, Object::from).into_ptr()
 }
 
@@ -336,7 +326,7 @@ enum ContextPlace {
     Saved,
 }
 
-fn context_place(me: Gr, verb: &CStr) -> Result<ContextPlace> {
+fn context_place(me: Gr, verb: &str) -> Result<ContextPlace> {
     if !me.is_running() {
         return Ok(ContextPlace::Saved);
     }
@@ -344,24 +334,17 @@ fn context_place(me: Gr, verb: &CStr) -> Result<ContextPlace> {
     if Thread::existing().is_some_and(|thread| ptr::eq(thread, owner)) {
         return Ok(ContextPlace::Thread(owner.tstate));
     }
-    // SAFETY: the format takes one C string.
-    unsafe {
-        ffi::PyErr_Format(
-            ffi::PyExc_ValueError,
-            c"cannot %s context of a greenlet that is running in a different thread".as_ptr(),
-            verb.as_ptr(),
-        )
-    };
-    Err(Raised)
+    let text = format!("cannot {verb} context of a greenlet that is running in a different thread");
+    Err(error::raise_err(PyValueError::new_err(text)))
 }
 
 unsafe extern "C" fn get_context(slf: Ptr, _: *mut c_void) -> Ptr {
     let me = Gr::from_ptr(slf);
-    let context = match context_place(me, c"get") {
+    let context = match context_place(me, "get") {
         // SAFETY: the calling thread's own state.
         Ok(ContextPlace::Thread(tstate)) => unsafe { pystate::thread_context(tstate) },
         // SAFETY: suspended or not active: its state is at rest.
-        Ok(ContextPlace::Saved) => unsafe { (*me.get().state.get()).context() },
+        Ok(ContextPlace::Saved) => unsafe { me.state() }.context(),
         Err(Raised) => return ptr::null_mut(),
     };
     // SAFETY: null or live.
@@ -387,11 +370,11 @@ unsafe extern "C" fn set_context(slf: Ptr, value: Ptr, _: *mut c_void) -> c_int 
         )));
     };
     let me = Gr::from_ptr(slf);
-    let old = match context_place(me, c"set") {
+    let old = match context_place(me, "set") {
         // SAFETY: the calling thread's own state; takes the reference.
         Ok(ContextPlace::Thread(tstate)) => unsafe { pystate::set_thread_context(tstate, new) },
         // SAFETY: suspended or not active: its state is at rest; takes the reference.
-        Ok(ContextPlace::Saved) => unsafe { (*me.get().state.get()).set_context(new) },
+        Ok(ContextPlace::Saved) => unsafe { me.state() }.set_context(new),
         Err(Raised) => {
             // SAFETY: the reference that nobody took.
             drop(unsafe { Object::from_owned(new) });
@@ -412,8 +395,7 @@ unsafe extern "C" fn get_stack_saved(_slf: Ptr, _: *mut c_void) -> Ptr {
 unsafe extern "C" fn repr(slf: Ptr) -> Ptr {
     let me = Gr::from_ptr(slf);
     let greenlet = me.get();
-    // SAFETY: a live object; its type's name is a C string.
-    let name = unsafe { (*ffi::Py_TYPE(slf)).tp_name };
+    let name = type_name(slf).as_ptr();
     let owner = greenlet.thread.get();
     if greenlet.is_dead() {
         let exited = if owner.is_some_and(|thread| !thread.alive.get()) { c"(thread exited) " } else { c"" };

@@ -13,7 +13,7 @@ use pyo3::ffi;
 
 use super::{Gr, Phase, PyGreenlet, allocate, exit_class, switch};
 use crate::error::{Pending, Raised, Result};
-use crate::object::Object;
+use crate::object::{Object, type_of};
 use crate::thread::Thread;
 
 /// `tp_new`: an unstarted greenlet whose parent is the current one.
@@ -144,7 +144,9 @@ pub unsafe extern "C" fn traverse(slf: *mut ffi::PyObject, visit: ffi::visitproc
         return 0; // what it holds is in the thread state, which the collector sees by itself
     }
     // SAFETY: not running, so its state is at rest; the collector's arguments, passed on.
-    unsafe { (*greenlet.state.get()).traverse(visit, arg) }
+    let state = unsafe { Gr::from_ptr(slf).state() };
+    // SAFETY: as above.
+    unsafe { state.traverse(visit, arg) }
 }
 
 /// `tp_clear`.
@@ -154,13 +156,14 @@ pub unsafe extern "C" fn clear(slf: *mut ffi::PyObject) -> c_int {
     greenlet.run.take();
     if greenlet.phase.get() != Phase::Active {
         // SAFETY: not active: nobody else uses its state.
-        let context = unsafe { (*greenlet.state.get()).set_context(ptr::null_mut()) };
+        let context = unsafe { Gr::from_ptr(slf).state() }.set_context(ptr::null_mut());
         // SAFETY: owned or null.
         drop(unsafe { Object::from_owned(context) });
     }
     let raw: *mut PyGreenlet = slf.cast();
-    // SAFETY: a live greenlet; the slot gives its reference away.
-    let dict = unsafe { ptr::replace(&raw mut (*raw).dict, ptr::null_mut()) };
+    // SAFETY: a live greenlet.
+    let slot = unsafe { &mut (*raw).dict };
+    let dict = std::mem::replace(slot, ptr::null_mut());
     // SAFETY: owned or null.
     drop(unsafe { Object::from_owned(dict) });
     0
@@ -196,10 +199,12 @@ pub unsafe fn dealloc_with(slf: *mut ffi::PyObject, release: Option<unsafe exter
     }
     // SAFETY: as above.
     unsafe { clear(slf) };
+    // SAFETY: the object is still there.
+    let greenlet = unsafe { (*raw).greenlet };
     // SAFETY: made by `allocate`, not freed before.
-    drop(unsafe { Box::from_raw((*raw).greenlet) });
+    drop(unsafe { Box::from_raw(greenlet) });
     // SAFETY: a live object of a ready type.
-    let free = unsafe { (*ffi::Py_TYPE(slf)).tp_free }.expect("a ready type has tp_free");
+    let free = unsafe { (*type_of(slf)).tp_free }.expect("a ready type has tp_free");
     // SAFETY: the type's own deallocator, last use of the object.
     unsafe { free(slf.cast()) };
 }
@@ -237,11 +242,11 @@ fn survives(me: Gr) -> bool {
         // SAFETY: it was untracked above, and is a collectable type.
         unsafe { ffi::PyObject_GC_Track(slf.cast()) };
         // SAFETY: live type object.
-        let heap = unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(slf), ffi::Py_TPFLAGS_HEAPTYPE) } != 0;
+        let heap = unsafe { ffi::PyType_HasFeature(type_of(slf), ffi::Py_TPFLAGS_HEAPTYPE) } != 0;
         if heap {
             // CPython's dealloc of derived types drops the object's reference to its type afterwards.
             // SAFETY: a live type object.
-            unsafe { ffi::Py_INCREF(ffi::Py_TYPE(slf).cast()) };
+            unsafe { ffi::Py_INCREF(type_of(slf).cast()) };
         }
         drop(kept);
     } else {
@@ -275,7 +280,7 @@ fn abandon(me: Gr) {
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
     // SAFETY: it is suspended for good: nobody else uses its state.
-    unsafe { (*greenlet.state.get()).abandon() };
+    unsafe { me.state() }.abandon();
     drop(greenlet.value.take());
     drop(greenlet.transfer.take());
     drop(greenlet.stack.take()); // a Stack dropped outside its pool stays mapped, and is counted

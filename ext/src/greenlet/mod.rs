@@ -162,6 +162,17 @@ impl Gr {
         unsafe { &*greenlet }
     }
 
+    /// Its interpreter state.
+    ///
+    /// # Safety
+    /// - the greenlet is at rest (suspended, new or dead) or its switch is being made by the caller
+    /// - no other reference from here is alive
+    #[inline(always)]
+    pub unsafe fn state<'a>(self) -> &'a mut PyState {
+        // SAFETY: the cell is alive as long as the greenlet, and nobody else uses it, by the caller's word.
+        unsafe { &mut *self.get().state.get() }
+    }
+
     /// The borrowed object pointer.
     #[inline(always)]
     pub fn as_object_ptr(self) -> *mut ffi::PyObject {
@@ -349,8 +360,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // SAFETY: a new reference or null with an exception set.
         Ok(unsafe { Bound::from_owned_ptr_or_err(py, class) }?.unbind())
     };
-    // SAFETY: statics of the interpreter.
-    let (exception, base_exception) = unsafe { (ffi::PyExc_Exception, ffi::PyExc_BaseException) };
+    // SAFETY: a static of the interpreter.
+    let exception = unsafe { ffi::PyExc_Exception };
+    // SAFETY: a static of the interpreter.
+    let base_exception = unsafe { ffi::PyExc_BaseException };
     let error = class(c"greenlet.error", exception)?;
     let exit = class(c"greenlet.GreenletExit", base_exception)?;
     let exceptions = EXCEPTIONS.get_or_init(|| Exceptions { error, exit });

@@ -304,7 +304,9 @@ fn leap(thread: &Thread, from: Gr, to: Object, first: bool) {
     thread.current.set(to);
     thread.origin.set(from.as_object_ptr());
     // SAFETY: `from` runs, so only we touch its state; the thread state is this thread's.
-    unsafe { (*from.get().state.get()).save(thread.tstate) };
+    let state = unsafe { from.state() };
+    // SAFETY: as above.
+    unsafe { state.save(thread.tstate) };
     enter(thread, to, first);
     // SAFETY: `to` is suspended (or fresh) on a stack that it owns; both cells outlive the switch, since `from`
     // is kept by `origin` until it is suspended and by whoever resumes it afterwards.
@@ -323,7 +325,9 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
         let bounds = StackBounds { limit: stack.limit(), top: stack.top(), chunk, chunk_len };
         greenlet.stack.set(Some(stack));
         // SAFETY: suspended and never entered: nobody else uses its state; the bounds are of its own stack.
-        unsafe { (*greenlet.state.get()).start(thread.tstate, &bounds) };
+        let state = unsafe { to.state() };
+        // SAFETY: as above.
+        unsafe { state.start(thread.tstate, &bounds) };
         if greenlet.body.get().is_none() {
             // Greenlets that start greenlets without end meet RecursionError, as upstream's do. Green threads are
             // started by whoever happens to park, whose depth is not theirs.
@@ -332,7 +336,9 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
         }
     } else {
         // SAFETY: suspended: its state was saved by the leap that left it.
-        unsafe { (*greenlet.state.get()).restore(thread.tstate) };
+        let state = unsafe { to.state() };
+        // SAFETY: as above.
+        unsafe { state.restore(thread.tstate) };
     }
 }
 
@@ -457,7 +463,9 @@ fn depart(thread: &Thread, me: Gr, to: Object, first: bool) -> ! {
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
     // SAFETY: `me` runs and will not again: what the thread state holds of it is released.
-    unsafe { (*greenlet.state.get()).finish(thread.tstate) };
+    let state = unsafe { me.state() };
+    // SAFETY: as above.
+    unsafe { state.finish(thread.tstate) };
     thread.reap.set(greenlet.stack.take());
     thread.note(REAP);
     thread.current.set(to);

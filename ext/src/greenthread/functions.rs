@@ -88,8 +88,10 @@ fn function(count: ffi::Py_ssize_t, skip: ffi::Py_ssize_t, name: &str) -> error:
 unsafe extern "C" fn spawn(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
     let spawn = || {
         function(count, 0, "spawn")?;
+        // SAFETY: at least one argument.
+        let function = unsafe { *args };
         // SAFETY: the arguments of this vectorcall; the first is the function.
-        let call = unsafe { Call::from_vector(*args, args, count as usize, 1, kwnames) };
+        let call = unsafe { Call::from_vector(function, args, count as usize, 1, kwnames) };
         let thread = Thread::get().ok_or(Raised)?;
         let object = prepare(thread, call)?;
         hub::start_soon(thread, object.clone())?;
@@ -108,7 +110,9 @@ unsafe extern "C" fn spawn_n(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, k
     let spawn = || {
         function(count, 0, "spawn_n")?;
         // SAFETY: at least one argument.
-        let (function, rest) = unsafe { (*args, args.add(1)) };
+        let function = unsafe { *args };
+        // SAFETY: as above.
+        let rest = unsafe { args.add(1) };
         let transfer = greenlet::attributes::transfer(rest, count as usize - 1, kwnames)?;
         let thread = Thread::get().ok_or(Raised)?;
         let parent = hub::hub_greenlet(thread)?;
@@ -126,8 +130,11 @@ unsafe extern "C" fn spawn_n(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, k
 fn after(args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr, local: bool) -> error::Result<Object> {
     function(count, 1, if local { "spawn_after_local" } else { "spawn_after" })?;
     // SAFETY: at least two arguments.
-    let (delay, function) = unsafe { (*args, *args.add(1)) };
-    let delay = seconds(delay)?;
+    let delay = seconds(unsafe { *args })?;
+    // SAFETY: as above.
+    let function = unsafe { args.add(1) };
+    // SAFETY: as above.
+    let function = unsafe { *function };
     // SAFETY: the arguments of this vectorcall; the first two are not for the function.
     let call = unsafe { Call::from_vector(function, args, count as usize, 2, kwnames) };
     let thread = Thread::get().ok_or(Raised)?;
@@ -224,6 +231,23 @@ fn cancel(g: &Bound<'_, PyAny>, throw_args: &Bound<'_, PyTuple>) -> PyResult<()>
     cancel_greenlet(g.py(), checked(g)?, throw_args)
 }
 
+/// _waits_for(g) -> str or None
+///
+/// What greenlet g is parked for ("sleep", "read on descriptor 5", ...); None while it is not. May switch: no.
+/// Raises TypeError for what is no greenlet.
+///
+/// >>> import eventlet
+/// >>> from greenlet import _core
+/// >>> g = eventlet.spawn(eventlet.sleep, 60)
+/// >>> eventlet.sleep()
+/// >>> _core._waits_for(g)
+/// 'sleep'
+/// >>> g.kill()
+#[pyfunction]
+fn _waits_for(g: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    Ok(hub::reason_text(checked(g)?))
+}
+
 const SLEEP_DOC: &std::ffi::CStr = c"sleep(seconds=0)
 
 Let the other green threads run, and continue after *seconds* (float); 0: when each that is ready has run once.
@@ -304,6 +328,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add_function(wrap_pyfunction!(kill, module)?)?;
     module.add_function(wrap_pyfunction!(cancel, module)?)?;
+    module.add_function(wrap_pyfunction!(_waits_for, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork, module)?)?;
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", module.getattr("_after_fork")?)?;

@@ -59,7 +59,9 @@ impl Call {
         let args = (skip..count + named)
             .map(|index| {
                 // SAFETY: within the caller's array.
-                borrowed(unsafe { *args.add(index) })
+                let argument = unsafe { args.add(index) };
+                // SAFETY: as above.
+                borrowed(unsafe { *argument })
             })
             .collect();
         // SAFETY: null or a live tuple.
@@ -208,8 +210,10 @@ pub fn conclude(py: Python<'_>, me: Gr, result: error::Result<Object>) -> error:
         Ok(value) => Outcome::Value(value.clone()),
         Err(Raised) => {
             let exception = Pending::take().into_instance().ok_or(Raised)?;
-            // SAFETY: an exception instance; a new reference or null.
-            let traceback = unsafe { Object::from_owned(ffi::PyException_GetTraceback(exception.as_ptr())) };
+            // SAFETY: an exception instance.
+            let traceback = unsafe { ffi::PyException_GetTraceback(exception.as_ptr()) };
+            // SAFETY: a new reference or null.
+            let traceback = unsafe { Object::from_owned(traceback) };
             Outcome::Error(exception, traceback)
         }
     };
@@ -246,13 +250,7 @@ pub fn conclude(py: Python<'_>, me: Gr, result: error::Result<Object>) -> error:
 
 /// Whether it is an exception that belongs to the main greenlet.
 fn is_system(outcome: &Outcome) -> bool {
-    let Outcome::Error(exception, _) = outcome else { return false };
-    // SAFETY: statics of the interpreter.
-    let (interrupt, exit) = unsafe { (ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit) };
-    [interrupt, exit].into_iter().any(|class| {
-        // SAFETY: live objects.
-        unsafe { ffi::PyErr_GivenExceptionMatches(exception.as_ptr(), class) != 0 }
-    })
+    matches!(outcome, Outcome::Error(exception, _) if hub::is_system(exception.as_ptr()))
 }
 
 /// Calls the links in the order in which they were made, those made meanwhile included. An exception in one is

@@ -17,20 +17,24 @@ pub fn set_exception_reports(py: Python<'_>, state: bool) {
     REPORTS.set(py, state);
 }
 
-/// Whether the exception that is set belongs to the main greenlet.
-fn is_system() -> bool {
-    // SAFETY: statics of the interpreter.
-    let (interrupt, exit) = unsafe { (ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit) };
+/// Whether an exception (class or instance) belongs to the main greenlet.
+pub fn is_system(exception: *mut ffi::PyObject) -> bool {
+    // SAFETY: a static of the interpreter.
+    let interrupt = unsafe { ffi::PyExc_KeyboardInterrupt };
+    // SAFETY: a static of the interpreter.
+    let exit = unsafe { ffi::PyExc_SystemExit };
     [interrupt, exit].into_iter().any(|class| {
-        // SAFETY: an exception is set and the class is live.
-        unsafe { ffi::PyErr_ExceptionMatches(class) != 0 }
+        // SAFETY: live objects.
+        unsafe { ffi::PyErr_GivenExceptionMatches(exception, class) != 0 }
     })
 }
 
 /// Deals with the exception that is set; an error if it must end the hub.
 #[cold]
 pub fn uncaught() -> error::Result<()> {
-    if is_system() {
+    // SAFETY: the GIL is held; borrowed, null when nothing is set.
+    let class = unsafe { ffi::PyErr_Occurred() };
+    if is_system(class) {
         return Err(Raised);
     }
     // SAFETY: the hub runs with the GIL held.
