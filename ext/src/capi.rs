@@ -18,7 +18,11 @@ type Ptr = *mut ffi::PyObject;
 
 /// The greenlet that `object` is, or TypeError.
 fn checked(object: Ptr) -> Result<Gr> {
-    let greenlet = if object.is_null() { None } else { Gr::check(object) };
+    let greenlet = if object.is_null() {
+        None
+    } else {
+        Gr::check(object)
+    };
     greenlet.ok_or_else(|| error::type_error(c"bad argument type for built-in operation"))
 }
 
@@ -32,7 +36,9 @@ unsafe extern "C" fn new(run: Ptr, parent: Ptr) -> Ptr {
     // SAFETY: the ready type.
     let object = unsafe { greenlet::lifetime::new(kind, ptr::null_mut(), ptr::null_mut()) };
     // SAFETY: a new reference or null.
-    let Some(object) = (unsafe { Object::from_owned(object) }) else { return ptr::null_mut() };
+    let Some(object) = (unsafe { Object::from_owned(object) }) else {
+        return ptr::null_mut();
+    };
     match greenlet::lifetime::set_up(Gr::from_object(&object), run, parent) {
         Ok(()) => object.into_ptr(),
         Err(Raised) => ptr::null_mut(),
@@ -62,12 +68,18 @@ unsafe extern "C" fn switch(target: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
 
 fn transfer(args: Ptr, kwargs: Ptr) -> Result<Transfer> {
     // SAFETY: null or a live dictionary.
-    let keywords = !kwargs.is_null() && unsafe { ffi::PyDict_Check(kwargs) } != 0 && unsafe {
-        // SAFETY: a live dictionary, checked just before.
-        ffi::PyDict_Size(kwargs)
-    } > 0;
+    let keywords = !kwargs.is_null()
+        && unsafe { ffi::PyDict_Check(kwargs) } != 0
+        && unsafe {
+            // SAFETY: a live dictionary, checked just before.
+            ffi::PyDict_Size(kwargs)
+        } > 0;
     // SAFETY: live, checked above.
-    let keywords = if keywords { unsafe { Object::from_borrowed(kwargs) } } else { None };
+    let keywords = if keywords {
+        unsafe { Object::from_borrowed(kwargs) }
+    } else {
+        None
+    };
     // SAFETY: null or live, by the API's contract.
     let Some(args) = (unsafe { Object::from_borrowed(args) }) else {
         return Ok(Transfer::Call(switch::empty_tuple(), keywords));
@@ -81,14 +93,18 @@ fn transfer(args: Ptr, kwargs: Ptr) -> Result<Transfer> {
         // SAFETY: a tuple of one; borrowed.
         let item = unsafe { ffi::PyTuple_GET_ITEM(args.as_ptr(), 0) };
         // SAFETY: kept by the tuple.
-        return Ok(Transfer::Value(unsafe { Object::from_borrowed(item) }.expect("items are not null")));
+        return Ok(Transfer::Value(
+            unsafe { Object::from_borrowed(item) }.expect("items are not null"),
+        ));
     }
     Ok(Transfer::Call(args, keywords))
 }
 
 /// `PyGreenlet_SetParent(g, parent)`: 0, or -1 with an exception.
 unsafe extern "C" fn set_parent(target: Ptr, parent: Ptr) -> c_int {
-    greenlet::lifetime::status(checked(target).and_then(|target| greenlet::attributes::set_parent(target, parent)))
+    greenlet::lifetime::status(
+        checked(target).and_then(|target| greenlet::attributes::set_parent(target, parent)),
+    )
 }
 
 /// `PyGreenlet_MAIN(g)`.
@@ -98,7 +114,9 @@ unsafe extern "C" fn is_main(target: Ptr) -> c_int {
 
 /// `PyGreenlet_STARTED(g)`.
 unsafe extern "C" fn is_started(target: Ptr) -> c_int {
-    checked(target).map_or(-1, |target| c_int::from(target.get().phase.get() != Phase::New))
+    checked(target).map_or(-1, |target| {
+        c_int::from(target.get().phase.get() != Phase::New)
+    })
 }
 
 /// `PyGreenlet_ACTIVE(g)`.
@@ -133,7 +151,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // C code keeps the pointer for as long as the process lives.
     let slots = Box::leak(Box::new(slots));
     // SAFETY: a leaked table and a static name.
-    let capsule = unsafe { ffi::PyCapsule_New(slots.as_mut_ptr().cast(), c"greenlet._C_API".as_ptr(), None) };
+    let capsule =
+        unsafe { ffi::PyCapsule_New(slots.as_mut_ptr().cast(), c"greenlet._C_API".as_ptr(), None) };
     // SAFETY: a new reference or null with an exception set.
     let capsule = unsafe { Bound::from_owned_ptr_or_err(module.py(), capsule) }?;
     module.add("_C_API", capsule)

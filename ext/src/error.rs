@@ -74,7 +74,10 @@ pub fn runtime_error(text: &CStr) -> Raised {
 pub fn io_error(py: Python<'_>, error: io::Error) -> Raised {
     if error.raw_os_error() == Some(libc::ENOMEM) {
         // SAFETY: a static of the interpreter.
-        return raise(unsafe { ffi::PyExc_MemoryError }, c"cannot allocate a greenlet stack");
+        return raise(
+            unsafe { ffi::PyExc_MemoryError },
+            c"cannot allocate a greenlet stack",
+        );
     }
     Raised::from_err(py, error.into())
 }
@@ -90,8 +93,11 @@ impl Pending {
     /// Takes the thread's exception; empty if there is none.
     #[allow(deprecated)] // PyErr_Fetch: the one form that all supported versions have
     pub fn take() -> Pending {
-        let (mut kind, mut value, mut traceback) =
-            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        let (mut kind, mut value, mut traceback) = (
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        );
         // SAFETY: three valid places; GIL held.
         unsafe { ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback) };
         // SAFETY: PyErr_Fetch gives owned references or nulls.
@@ -100,20 +106,31 @@ impl Pending {
         let value = unsafe { Object::from_owned(value) };
         // SAFETY: as above.
         let traceback = unsafe { Object::from_owned(traceback) };
-        Pending { kind, value, traceback }
+        Pending {
+            kind,
+            value,
+            traceback,
+        }
     }
 
     /// The exception made of these parts, as `raise` takes them.
     pub fn new(kind: Object, value: Option<Object>, traceback: Option<Object>) -> Pending {
-        Pending { kind: Some(kind), value, traceback }
+        Pending {
+            kind: Some(kind),
+            value,
+            traceback,
+        }
     }
 
     /// The same with its instance built: what `raise` does before anybody sees the exception.
     #[allow(deprecated)] // as in `take`
     pub fn normalized(self) -> Pending {
         self.restore();
-        let (mut kind, mut value, mut traceback) =
-            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        let (mut kind, mut value, mut traceback) = (
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        );
         // SAFETY: three valid places; GIL held.
         unsafe { ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback) };
         // SAFETY: owned references or nulls, in places that stay valid.
@@ -124,7 +141,11 @@ impl Pending {
         let value = unsafe { Object::from_owned(value) };
         // SAFETY: owned or null.
         let traceback = unsafe { Object::from_owned(traceback) };
-        Pending { kind, value, traceback }
+        Pending {
+            kind,
+            value,
+            traceback,
+        }
     }
 
     /// Sets it again.
@@ -141,7 +162,8 @@ impl Pending {
     #[allow(deprecated)] // PyErr_NormalizeException, as in `take`
     pub fn into_instance(self) -> Option<Object> {
         let into = |part: Option<Object>| part.map_or(std::ptr::null_mut(), Object::into_ptr);
-        let (mut kind, mut value, mut traceback) = (into(self.kind), into(self.value), into(self.traceback));
+        let (mut kind, mut value, mut traceback) =
+            (into(self.kind), into(self.value), into(self.traceback));
         // SAFETY: owned references or nulls, in places that stay valid.
         unsafe { ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback) };
         // SAFETY: owned or null.

@@ -105,7 +105,10 @@ pub fn spawn(
         hub::start_soon(thread, object.clone())?;
         Ok(object)
     });
-    Ok(made.map_err(|raised| raised.into_err(py))?.into_bound(py).unbind())
+    Ok(made
+        .map_err(|raised| raised.into_err(py))?
+        .into_bound(py)
+        .unbind())
 }
 
 /// `spawn` with a native function that is called at the end. May switch: no.
@@ -119,8 +122,8 @@ pub fn spawn_with_exit(
     kind: Kind,
 ) -> PyResult<Py<PyAny>> {
     let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
-    let object =
-        prepare(thread, Call::new(function, args, kwargs)?).map_err(|raised| raised.into_err(py))?;
+    let object = prepare(thread, Call::new(function, args, kwargs)?)
+        .map_err(|raised| raised.into_err(py))?;
     let life = life_of(Gr::from_object(&object));
     life.exit.set(Some((on_exit, data.into())));
     if let Kind::Reported(report) = kind {
@@ -154,7 +157,12 @@ fn body(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     }
     life.timer.take();
     match life.call.take() {
-        Some(_) if life.local_to.get().is_some_and(|owner| Gr::from_object(&owner).get().is_dead()) => {
+        Some(_)
+            if life
+                .local_to
+                .get()
+                .is_some_and(|owner| Gr::from_object(&owner).get().is_dead()) =>
+        {
             Ok(Object::none())
         }
         Some(call) => {
@@ -186,7 +194,11 @@ unsafe extern "C" fn new(
 }
 
 /// `tp_init`: `GreenThread(parent)`.
-unsafe extern "C" fn init(slf: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn init(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> c_int {
     let mut names = [c"parent".as_ptr().cast_mut(), ptr::null_mut()];
     let mut parent = ptr::null_mut::<ffi::PyObject>();
     // SAFETY: the format asks for exactly one object, into the place given.
@@ -209,7 +221,11 @@ unsafe extern "C" fn init(slf: *mut ffi::PyObject, args: *mut ffi::PyObject, kwa
     lifetime::status(greenlet::attributes::set_parent(Gr::from_ptr(slf), parent))
 }
 
-unsafe extern "C" fn traverse(slf: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse(
+    slf: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     // SAFETY: a GreenThread is a greenlet; the collector's arguments, passed on.
     let stop = unsafe { lifetime::traverse(slf, visit, arg) };
     if stop != 0 {

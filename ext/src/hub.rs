@@ -29,8 +29,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pub use descriptors::{
-    io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token, prevent_multiple_readers,
-    prevents_multiple_readers, release,
+    io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token,
+    prevent_multiple_readers, prevents_multiple_readers, release,
 };
 pub use report::{is_system, set_exception_reports, squelch};
 
@@ -116,7 +116,9 @@ static SERIALS: AtomicU64 = AtomicU64::new(1);
 static DOORS: Mutex<Option<HashMap<u64, Arc<Inbox<Wake>>>>> = Mutex::new(None);
 
 fn doors<R>(f: impl FnOnce(&mut HashMap<u64, Arc<Inbox<Wake>>>) -> R) -> R {
-    let mut doors = DOORS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut doors = DOORS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     f(doors.get_or_insert_with(HashMap::new))
 }
 
@@ -196,7 +198,9 @@ pub fn with_hub<R>(py: Python<'_>, f: impl FnOnce(&mut Engine<Wake>) -> R) -> Py
 
 /// The running greenlet.
 pub fn current_greenlet(py: Python<'_>) -> PyResult<Object> {
-    greenlet::current().map(Gr::object).map_err(|raised| raised.into_err(py))
+    greenlet::current()
+        .map(Gr::object)
+        .map_err(|raised| raised.into_err(py))
 }
 
 /// Seconds of the hub's clock, as Python's `time.monotonic()` counts them.
@@ -230,10 +234,18 @@ pub struct TimerHandle {
 }
 
 /// Calls `f(arg)` in the hub greenlet at `deadline`. May switch: no.
-pub fn call_at(py: Python<'_>, deadline: Instant, f: Callback, arg: Py<PyAny>) -> PyResult<TimerHandle> {
+pub fn call_at(
+    py: Python<'_>,
+    deadline: Instant,
+    f: Callback,
+    arg: Py<PyAny>,
+) -> PyResult<TimerHandle> {
     let hub = this(py)?;
     let key = hub.engine.borrow_mut().at(deadline, Wake::Call(f, arg));
-    Ok(TimerHandle { serial: hub.serial, key })
+    Ok(TimerHandle {
+        serial: hub.serial,
+        key,
+    })
 }
 
 /// Calls `f(arg)` in the hub greenlet in its next turn. May switch: no.
@@ -246,7 +258,10 @@ pub fn call_soon(py: Python<'_>, f: Callback, arg: Py<PyAny>) -> PyResult<()> {
 pub fn start_at(py: Python<'_>, deadline: Instant, g: Object) -> PyResult<TimerHandle> {
     let hub = this(py)?;
     let key = hub.engine.borrow_mut().at(deadline, Wake::Start(g));
-    Ok(TimerHandle { serial: hub.serial, key })
+    Ok(TimerHandle {
+        serial: hub.serial,
+        key,
+    })
 }
 
 /// Takes a timer back. `None` if it has fired, or belongs to another thread's hub (which is told then).
@@ -261,7 +276,9 @@ pub fn cancel(py: Python<'_>, handle: TimerHandle) -> Option<Py<PyAny>> {
     };
     match wake {
         Wake::Call(_, arg) => Some(arg),
-        Wake::Start(g) | Wake::Resume(g, _) | Wake::TimedOut(g, _) => Some(g.into_bound(py).unbind()),
+        Wake::Start(g) | Wake::Resume(g, _) | Wake::TimedOut(g, _) => {
+            Some(g.into_bound(py).unbind())
+        }
         Wake::Release(..) | Wake::Cancel(_) => None,
     }
 }
@@ -298,7 +315,12 @@ impl Waiter {
             return Err(PyRuntimeError::new_err(IN_HUB));
         }
         let park = me.get().parks.get() + 1;
-        Ok(Waiter { greenlet: me.object(), park, serial: hub.serial, door: Arc::clone(&hub.inbox) })
+        Ok(Waiter {
+            greenlet: me.object(),
+            park,
+            serial: hub.serial,
+            door: Arc::clone(&hub.inbox),
+        })
     }
 
     /// Continues the greenlet in its hub's next turn. False if it no longer waits for this. Any OS thread.
@@ -375,7 +397,11 @@ fn park_here<S, R>(
             return Err(raised);
         }
     };
-    let timer = deadline.map(|deadline| hub.engine.borrow_mut().at(deadline, Wake::TimedOut(me.object(), number)));
+    let timer = deadline.map(|deadline| {
+        hub.engine
+            .borrow_mut()
+            .at(deadline, Wake::TimedOut(me.object(), number))
+    });
     let result = hub.hand_off(thread, me);
     greenlet.reason.set(None);
     let mark = greenlet.mark.replace(Mark::None);
@@ -422,7 +448,11 @@ pub fn switch_away() -> error::Result<Object> {
 /// Whether the current greenlet is its thread's hub.
 pub fn in_hub_greenlet(thread: &Thread) -> bool {
     let current = thread.current.get().as_object_ptr();
-    thread.hub.borrow().as_ref().is_some_and(|hub| hub.greenlet.peek() == current)
+    thread
+        .hub
+        .borrow()
+        .as_ref()
+        .is_some_and(|hub| hub.greenlet.peek() == current)
 }
 
 /// Puts `g`, which was never started, into the next turn. May switch: no.
@@ -462,7 +492,11 @@ impl Wake {
             Wake::TimedOut(object, number) => (object, number, Mark::TimedOut),
             Wake::Start(object) => {
                 let fresh = Gr::from_object(&object).get().phase.get() == Phase::New;
-                return if fresh { Next::Begin(object) } else { Next::Stale };
+                return if fresh {
+                    Next::Begin(object)
+                } else {
+                    Next::Stale
+                };
             }
             Wake::Call(..) | Wake::Release(..) | Wake::Cancel(_) => return Next::Stale,
         };
@@ -481,7 +515,11 @@ impl Hub {
     #[inline(always)]
     fn next_direct(&self) -> Option<Wake> {
         let mut engine = self.engine.borrow_mut();
-        if engine.peek()?.is_direct() { engine.next() } else { None }
+        if engine.peek()?.is_direct() {
+            engine.next()
+        } else {
+            None
+        }
     }
 
     /// Leaves the current greenlet for whoever is next. May switch: yes.
@@ -511,7 +549,9 @@ impl Hub {
     #[inline(always)]
     fn adopt_child(&self, thread: &Thread, me: Gr) -> error::Result<()> {
         let greenlet = me.get();
-        if greenlet.main || greenlet.parent.peek() == self.greenlet.peek() && self.greenlet.is_some() {
+        if greenlet.main
+            || greenlet.parent.peek() == self.greenlet.peek() && self.greenlet.is_some()
+        {
             return Ok(());
         }
         let hub = self.ensure_greenlet(thread)?;
@@ -542,10 +582,18 @@ impl Hub {
     fn new_greenlet(&self, thread: &Thread) -> error::Result<Object> {
         let old = self.greenlet.get();
         let main = Gr::from_ptr(thread.main.get()).object();
-        let parent = old.as_ref().and_then(|old| Gr::from_object(old).get().parent.get()).unwrap_or(main);
+        let parent = old
+            .as_ref()
+            .and_then(|old| Gr::from_object(old).get().parent.get())
+            .unwrap_or(main);
         let hub = greenlet::with_body(greenlet::type_ptr(), run, parent)?;
         if let Some(old) = old {
-            drop(Gr::from_object(&old).get().parent.replace(Some(hub.clone())));
+            drop(
+                Gr::from_object(&old)
+                    .get()
+                    .parent
+                    .replace(Some(hub.clone())),
+            );
         }
         drop(self.greenlet.replace(Some(hub.clone())));
         Ok(hub)
@@ -570,7 +618,11 @@ impl Hub {
             error::io_error(unsafe { Python::assume_attached() }, failure)
         })?;
         // SAFETY: the GIL is held; runs handlers in the main thread only.
-        if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(()) }
+        if unsafe { ffi::PyErr_CheckSignals() } < 0 {
+            Err(Raised)
+        } else {
+            Ok(())
+        }
     }
 
     /// Acts on one wake-up in the hub greenlet. May switch: yes. An error ends the hub.
@@ -643,8 +695,14 @@ impl Hub {
 pub fn reason_text(g: Gr) -> Option<String> {
     Some(match g.get().reason.get()? {
         Reason::Sleep => "sleep".to_owned(),
-        Reason::Fd { fd, interest: Interest::Read } => format!("read on descriptor {fd}"),
-        Reason::Fd { fd, interest: Interest::Write } => format!("write on descriptor {fd}"),
+        Reason::Fd {
+            fd,
+            interest: Interest::Read,
+        } => format!("read on descriptor {fd}"),
+        Reason::Fd {
+            fd,
+            interest: Interest::Write,
+        } => format!("write on descriptor {fd}"),
         Reason::Event => "event".to_owned(),
         Reason::Semaphore => "semaphore".to_owned(),
         Reason::Lock => "lock".to_owned(),
@@ -726,7 +784,9 @@ pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
         let number = greenlet.parks.get() + 1;
         greenlet.parks.set(number);
         greenlet.reason.set(Some(Reason::Other("kill")));
-        hub.engine.borrow_mut().wake(Wake::Resume(me.object(), number));
+        hub.engine
+            .borrow_mut()
+            .wake(Wake::Resume(me.object(), number));
         let result = switch::throw(g, exception);
         greenlet.reason.set(None);
         greenlet.mark.set(Mark::None);
@@ -737,20 +797,32 @@ pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
 
 /// After `fork` in the child: the kernel objects that parent and child share are made anew.
 pub fn after_fork(py: Python<'_>) -> PyResult<()> {
-    let Some(thread) = Thread::existing() else { return Ok(()) };
+    let Some(thread) = Thread::existing() else {
+        return Ok(());
+    };
     let hub = thread.hub.borrow().clone();
     match hub {
-        Some(hub) => hub.engine.borrow_mut().reinit_after_fork().map_err(|e| error::io_error(py, e).into_err(py)),
+        Some(hub) => hub
+            .engine
+            .borrow_mut()
+            .reinit_after_fork()
+            .map_err(|e| error::io_error(py, e).into_err(py)),
         None => Ok(()),
     }
 }
 
 /// Adds the hub's counters to `greenlet._core._statistics()`.
 pub fn statistics(_py: Python<'_>, statistics: &Bound<'_, PyDict>) -> PyResult<()> {
-    let Some(hub) = Thread::existing().and_then(|thread| thread.hub.borrow().clone()) else { return Ok(()) };
+    let Some(hub) = Thread::existing().and_then(|thread| thread.hub.borrow().clone()) else {
+        return Ok(());
+    };
     let (timers, waiting, ready) = {
         let engine = hub.engine.borrow();
-        (engine.timers_len(), engine.waiting_len(), engine.ready_len())
+        (
+            engine.timers_len(),
+            engine.waiting_len(),
+            engine.ready_len(),
+        )
     };
     statistics.set_item("timers", timers)?;
     statistics.set_item("waiting", waiting)?;

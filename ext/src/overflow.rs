@@ -44,7 +44,11 @@ fn install() {
     if failed == 0 && old.ss_flags & libc::SS_DISABLE != 0 {
         // Lives as long as its thread may take a signal; threads are few.
         let memory = Box::leak(vec![0u8; ALT_STACK].into_boxed_slice());
-        let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+        let stack = libc::stack_t {
+            ss_sp: memory.as_mut_ptr().cast(),
+            ss_flags: 0,
+            ss_size: memory.len(),
+        };
         // SAFETY: leaked memory of that size. If it fails, an overflow ends the process without a word.
         unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
     }
@@ -88,7 +92,9 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context:
     // SAFETY: as above: this signal has an address.
     let address = unsafe { info_ref.si_addr() } as usize;
     describe(address);
-    let Some(previous) = PREVIOUS.get() else { return };
+    let Some(previous) = PREVIOUS.get() else {
+        return;
+    };
     if previous.sa_sigaction == libc::SIG_DFL || previous.sa_sigaction == libc::SIG_IGN {
         // SAFETY: back to the former action; returning repeats the access, which then ends the process.
         unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
@@ -100,7 +106,9 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context:
         unsafe { action(signal, info, context) };
     } else {
         // SAFETY: installed as this kind of handler by its owner.
-        let action = unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(previous.sa_sigaction) };
+        let action = unsafe {
+            std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(previous.sa_sigaction)
+        };
         // SAFETY: the argument that the kernel gave us.
         unsafe { action(signal) };
     }
@@ -108,16 +116,23 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context:
 
 /// Prints the line if `address` is in the guard of the running greenlet's stack.
 fn describe(address: usize) {
-    let Some(thread) = Thread::existing() else { return };
+    let Some(thread) = Thread::existing() else {
+        return;
+    };
     let greenlet = thread.current.get();
     let place = greenlet.get().stack.as_ptr();
     // SAFETY: the fault interrupted this very thread, in C code below the greenlet: nobody changes the cell now.
-    let Some(stack) = (unsafe { (*place).as_ref() }) else { return };
+    let Some(stack) = (unsafe { (*place).as_ref() }) else {
+        return;
+    };
     let (guard, bytes) = stack.guard();
     if !(guard as usize..guard as usize + bytes).contains(&address) {
         return;
     }
-    let mut line = Line { bytes: [0; 256], used: 0 };
+    let mut line = Line {
+        bytes: [0; 256],
+        used: 0,
+    };
     // Writing into a Line cannot fail.
     let _ = writeln!(
         line,

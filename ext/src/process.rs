@@ -144,7 +144,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(get_tstate_trash_delete_nesting, module)?)?;
     module.add_function(wrap_pyfunction!(set_thread_local, module)?)?;
     module.add_function(wrap_pyfunction!(enable_optional_cleanup, module)?)?;
-    module.add_function(wrap_pyfunction!(get_clocks_used_doing_optional_cleanup, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        get_clocks_used_doing_optional_cleanup,
+        module
+    )?)?;
     module.add_function(wrap_pyfunction!(_statistics, module)?)?;
     module.add_function(wrap_pyfunction!(_pystate_layout, module)?)?;
     module.add("GREENLET_USE_GC", 1)?;
@@ -153,7 +156,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("GREENLET_USE_STANDARD_THREADING", 1)?;
     // <time.h>: POSIX fixes it.
     module.add("CLOCKS_PER_SEC", 1_000_000)?;
-    for name in [c"getcurrent", c"error", c"GreenletExit", c"settrace", c"gettrace"] {
+    for name in [
+        c"getcurrent",
+        c"error",
+        c"GreenletExit",
+        c"settrace",
+        c"gettrace",
+    ] {
         let text = name.to_str().expect("ASCII");
         greenlet::attributes::publish(name, &module.getattr(text)?)?;
     }

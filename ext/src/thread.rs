@@ -96,7 +96,10 @@ impl Thread {
         // SAFETY: the GIL is held by every caller, so there is a current thread state.
         let tstate = unsafe { ffi::PyThreadState_Get() };
         let main = Greenlet::new_main()?;
-        let config = Config { size: crate::greenlet::stack_size(), tail: pystate::CHUNK_SIZE };
+        let config = Config {
+            size: crate::greenlet::stack_size(),
+            tail: pystate::CHUNK_SIZE,
+        };
         let thread = Rc::new(Thread {
             tstate,
             current: Cell::new(Gr::from_object(&main)),
@@ -110,11 +113,16 @@ impl Thread {
             alive: Cell::new(true),
             hub: RefCell::new(None),
         });
-        Gr::from_object(&main).get().thread.replace(Some(Rc::clone(&thread)));
+        Gr::from_object(&main)
+            .get()
+            .thread
+            .replace(Some(Rc::clone(&thread)));
         std::mem::forget(main); // `current` owns it
         let raw = Rc::into_raw(thread);
         // SAFETY: the name is static and the destructor matches the pointer.
-        let capsule = unsafe { ffi::PyCapsule_New(raw as *mut c_void, CAPSULE.as_ptr(), Some(thread_cleared)) };
+        let capsule = unsafe {
+            ffi::PyCapsule_New(raw as *mut c_void, CAPSULE.as_ptr(), Some(thread_cleared))
+        };
         // SAFETY: a new reference or null.
         let capsule = unsafe { Object::from_owned(capsule) };
         // SAFETY: GIL held; borrowed.
@@ -124,7 +132,8 @@ impl Thread {
         match capsule {
             Some(capsule) if !dict.is_null() => {
                 // SAFETY: both live; the dictionary takes its own reference.
-                let failed = unsafe { ffi::PyDict_SetItemString(dict, CAPSULE.as_ptr(), capsule.as_ptr()) };
+                let failed =
+                    unsafe { ffi::PyDict_SetItemString(dict, CAPSULE.as_ptr(), capsule.as_ptr()) };
                 if failed < 0 {
                     return None; // dropping the capsule has ended the Thread again
                 }
@@ -189,7 +198,10 @@ impl Thread {
     #[cold]
     pub fn execute_condemned(&self) {
         self.settle(CONDEMNED);
-        while let Some(greenlet) = { let next = self.condemned.borrow_mut().pop(); next } {
+        while let Some(greenlet) = {
+            let next = self.condemned.borrow_mut().pop();
+            next
+        } {
             drop(greenlet); // back in its own thread: its dealloc throws GreenletExit
         }
     }

@@ -17,8 +17,14 @@ use crate::thread::{TRACED, Thread};
 /// and its exception is what arrives in the target. May switch: if the tracer does.
 #[cold]
 pub fn report(thread: &Thread, origin: Gr, target: Gr, transfer: Transfer) -> Transfer {
-    let Some(tracer) = thread.tracer.borrow().clone() else { return transfer };
-    let event = if matches!(transfer, Transfer::Error(_)) { c"throw" } else { c"switch" };
+    let Some(tracer) = thread.tracer.borrow().clone() else {
+        return transfer;
+    };
+    let event = if matches!(transfer, Transfer::Error(_)) {
+        c"throw"
+    } else {
+        c"switch"
+    };
     match call(thread, &tracer, event, origin, target) {
         Ok(()) => transfer,
         Err(Raised) => {
@@ -34,7 +40,8 @@ fn call(thread: &Thread, tracer: &Object, event: &CStr, origin: Gr, target: Gr) 
     // SAFETY: a static ASCII string.
     let event = owned(unsafe { ffi::PyUnicode_InternFromString(event.as_ptr()) })?;
     // SAFETY: two live objects.
-    let pair = owned(unsafe { ffi::PyTuple_Pack(2, origin.as_object_ptr(), target.as_object_ptr()) })?;
+    let pair =
+        owned(unsafe { ffi::PyTuple_Pack(2, origin.as_object_ptr(), target.as_object_ptr()) })?;
     // SAFETY: this thread's own state; undone below.
     unsafe { pystate::enter_tracing(thread.tstate) };
     // SAFETY: live callable and arguments, ended by a null.

@@ -59,7 +59,11 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr()) };
     }
     // SAFETY: null or a tuple.
-    let names = if kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(kwnames) } };
+    let names = if kwnames.is_null() {
+        0
+    } else {
+        unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
+    };
     if names == 0 {
         return Ok((tuple, None));
     }
@@ -86,7 +90,12 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
 ///
 /// # Safety
 /// - the arguments are those of a vectorcall on a greenlet
-pub unsafe extern "C" fn switch_method(slf: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
+pub unsafe extern "C" fn switch_method(
+    slf: Ptr,
+    args: *const Ptr,
+    count: ffi::Py_ssize_t,
+    kwnames: Ptr,
+) -> Ptr {
     if kwnames.is_null() && count <= 1 {
         let (value, spread) = if count == 0 {
             (switch::empty_tuple(), true)
@@ -94,12 +103,18 @@ pub unsafe extern "C" fn switch_method(slf: Ptr, args: *const Ptr, count: ffi::P
             // SAFETY: the callee may read that many pointers.
             let argument = unsafe { *args };
             // SAFETY: a borrowed, live argument.
-            (unsafe { Object::from_borrowed(argument) }.expect("arguments are never null"), false)
+            (
+                unsafe { Object::from_borrowed(argument) }.expect("arguments are never null"),
+                false,
+            )
         };
         return give(switch::send(Gr::from_ptr(slf), value, spread));
     }
     match pack(args, count as usize, kwnames) {
-        Ok((args, kwargs)) => give(switch::switch_to(Gr::from_ptr(slf), Transfer::Call(args, kwargs))),
+        Ok((args, kwargs)) => give(switch::switch_to(
+            Gr::from_ptr(slf),
+            Transfer::Call(args, kwargs),
+        )),
         Err(Raised) => ptr::null_mut(),
     }
 }
@@ -117,7 +132,12 @@ unsafe extern "C" fn throw_method(slf: Ptr, args: *mut Ptr, count: ffi::Py_ssize
         // SAFETY: null or a live argument.
         unsafe { Object::from_borrowed(ptr) }
     };
-    give(throw(Gr::from_ptr(slf), argument(0), argument(1), argument(2)))
+    give(throw(
+        Gr::from_ptr(slf),
+        argument(0),
+        argument(1),
+        argument(2),
+    ))
 }
 
 /// `g.throw(kind, value, traceback)` with Python's rules for the three. May switch: yes.
@@ -132,7 +152,11 @@ pub fn throw(
 }
 
 /// The exception that `raise` would make of these three.
-pub fn exception(kind: Option<Object>, value: Option<Object>, traceback: Option<Object>) -> Result<Pending> {
+pub fn exception(
+    kind: Option<Object>,
+    value: Option<Object>,
+    traceback: Option<Object>,
+) -> Result<Pending> {
     // SAFETY: `None` is immortal.
     let none = unsafe { ffi::Py_None() };
     let kind = match kind {
@@ -145,7 +169,9 @@ pub fn exception(kind: Option<Object>, value: Option<Object>, traceback: Option<
     if let Some(traceback) = &traceback {
         // SAFETY: a live object.
         if unsafe { ffi::PyTraceBack_Check(traceback.as_ptr()) } == 0 {
-            return Err(error::type_error(c"throw() third argument must be a traceback object"));
+            return Err(error::type_error(
+                c"throw() third argument must be a traceback object",
+            ));
         }
     }
     // SAFETY: a live object.
@@ -156,7 +182,9 @@ pub fn exception(kind: Option<Object>, value: Option<Object>, traceback: Option<
     // SAFETY: a live object.
     if unsafe { ffi::PyExceptionInstance_Check(kind.as_ptr()) } != 0 {
         if value.is_some() {
-            return Err(error::type_error(c"instance exception may not have a separate value"));
+            return Err(error::type_error(
+                c"instance exception may not have a separate value",
+            ));
         }
         // SAFETY: an exception instance; borrowed.
         let class = unsafe { ffi::PyExceptionInstance_Class(kind.as_ptr()) };
@@ -176,7 +204,10 @@ pub fn exception(kind: Option<Object>, value: Option<Object>, traceback: Option<
 }
 
 unsafe extern "C" fn getstate(slf: Ptr, _: Ptr) -> Ptr {
-    let text = format!("cannot serialize '{}' object", type_name(slf).to_string_lossy());
+    let text = format!(
+        "cannot serialize '{}' object",
+        type_name(slf).to_string_lossy()
+    );
     error::raise_err(PyTypeError::new_err(text));
     ptr::null_mut()
 }
@@ -251,7 +282,9 @@ pub fn set_run(me: Gr, run: Ptr) -> Result<()> {
         return Err(error::attribute_error(NO_RUN));
     }
     if greenlet.phase.get() != Phase::New {
-        return Err(error::attribute_error(c"run cannot be set after the start of the greenlet"));
+        return Err(error::attribute_error(
+            c"run cannot be set after the start of the greenlet",
+        ));
     }
     // SAFETY: null or live.
     let run = unsafe { Object::from_borrowed(run) };
@@ -264,7 +297,12 @@ unsafe extern "C" fn set_run_slot(slf: Ptr, value: Ptr, _: *mut c_void) -> c_int
 }
 
 unsafe extern "C" fn get_parent(slf: Ptr, _: *mut c_void) -> Ptr {
-    Gr::from_ptr(slf).get().parent.get().unwrap_or_else(Object::none).into_ptr()
+    Gr::from_ptr(slf)
+        .get()
+        .parent
+        .get()
+        .unwrap_or_else(Object::none)
+        .into_ptr()
 }
 
 /// `g.parent = parent` (borrowed; null is refused).
@@ -274,7 +312,9 @@ pub fn set_parent(me: Gr, parent: Ptr) -> Result<()> {
     }
     let greenlet = me.get();
     if greenlet.main {
-        return Err(error::attribute_error(c"cannot set the parent of a main greenlet"));
+        return Err(error::attribute_error(
+            c"cannot set the parent of a main greenlet",
+        ));
     }
     let Some(parent) = Gr::check(parent) else {
         let name = type_name(parent).to_string_lossy();
@@ -293,7 +333,9 @@ pub fn set_parent(me: Gr, parent: Ptr) -> Result<()> {
         return Err(error::value_error(c"parent must not be garbage collected"));
     }
     if !greenlet.thread.peek().is_null() && !ptr::eq(lineage, greenlet.thread.peek()) {
-        return Err(error::value_error(c"parent cannot be on a different thread"));
+        return Err(error::value_error(
+            c"parent cannot be on a different thread",
+        ));
     }
     drop(greenlet.parent.replace(Some(parent.object())));
     Ok(())
@@ -348,12 +390,16 @@ unsafe extern "C" fn get_context(slf: Ptr, _: *mut c_void) -> Ptr {
         Err(Raised) => return ptr::null_mut(),
     };
     // SAFETY: null or live.
-    unsafe { Object::from_borrowed(context) }.unwrap_or_else(Object::none).into_ptr()
+    unsafe { Object::from_borrowed(context) }
+        .unwrap_or_else(Object::none)
+        .into_ptr()
 }
 
 unsafe extern "C" fn set_context(slf: Ptr, value: Ptr, _: *mut c_void) -> c_int {
     if value.is_null() {
-        return lifetime::status(Err(error::attribute_error(c"can't delete context attribute")));
+        return lifetime::status(Err(error::attribute_error(
+            c"can't delete context attribute",
+        )));
     }
     // SAFETY: live, checked above.
     let value = unsafe { Object::from_borrowed(value) }.expect("not null");
@@ -398,8 +444,14 @@ unsafe extern "C" fn repr(slf: Ptr) -> Ptr {
     let name = type_name(slf).as_ptr();
     let owner = greenlet.thread.get();
     if greenlet.is_dead() {
-        let exited = if owner.is_some_and(|thread| !thread.alive.get()) { c"(thread exited) " } else { c"" };
-        let id = owner.filter(|thread| thread.alive.get()).map_or(ptr::null(), ptr::from_ref);
+        let exited = if owner.is_some_and(|thread| !thread.alive.get()) {
+            c"(thread exited) "
+        } else {
+            c""
+        };
+        let id = owner
+            .filter(|thread| thread.alive.get())
+            .map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the format takes a name, two pointers and a C string.
         return unsafe {
             ffi::PyUnicode_FromFormat(
@@ -435,7 +487,11 @@ unsafe extern "C" fn repr(slf: Ptr) -> Ptr {
 
 /// A thread's identity in a repr, written as glibc's `%p` does.
 fn otid(thread: *const Thread) -> std::ffi::CString {
-    let text = if thread.is_null() { "0x(nil)".to_owned() } else { format!("{thread:p}") };
+    let text = if thread.is_null() {
+        "0x(nil)".to_owned()
+    } else {
+        format!("{thread:p}")
+    };
     std::ffi::CString::new(text).expect("no zero in it")
 }
 
@@ -521,14 +577,25 @@ pub fn ready(py: Python<'_>) -> PyResult<()> {
         methods: [
             method(
                 c"switch",
-                ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: fast },
+                ffi::PyMethodDefPointer {
+                    PyCFunctionFastWithKeywords: fast,
+                },
                 ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
                 SWITCH_DOC,
             ),
-            method(c"throw", ffi::PyMethodDefPointer { PyCFunctionFast: throw }, ffi::METH_FASTCALL, THROW_DOC),
+            method(
+                c"throw",
+                ffi::PyMethodDefPointer {
+                    PyCFunctionFast: throw,
+                },
+                ffi::METH_FASTCALL,
+                THROW_DOC,
+            ),
             method(
                 c"__getstate__",
-                ffi::PyMethodDefPointer { PyCFunction: getstate },
+                ffi::PyMethodDefPointer {
+                    PyCFunction: getstate,
+                },
                 ffi::METH_NOARGS,
                 c"Greenlets cannot be serialized: raises TypeError.",
             ),
@@ -536,12 +603,42 @@ pub fn ready(py: Python<'_>) -> PyResult<()> {
         ],
         getset: [
             attribute(c"__dict__", get_dict, Some(set_dict), c"The attributes."),
-            attribute(c"run", get_run, Some(set_run_slot), c"What is called at the first switch; gone after it."),
-            attribute(c"parent", get_parent, Some(set_parent_slot), c"The greenlet that gets the result."),
-            attribute(c"gr_frame", get_frame, None, c"The top frame while suspended, else None."),
-            attribute(c"gr_context", get_context, Some(set_context), c"Its contextvars.Context, or None."),
-            attribute(c"dead", get_dead, None, c"Whether it has finished, or its thread has."),
-            attribute(c"_stack_saved", get_stack_saved, None, c"Bytes of stack copied away: always 0."),
+            attribute(
+                c"run",
+                get_run,
+                Some(set_run_slot),
+                c"What is called at the first switch; gone after it.",
+            ),
+            attribute(
+                c"parent",
+                get_parent,
+                Some(set_parent_slot),
+                c"The greenlet that gets the result.",
+            ),
+            attribute(
+                c"gr_frame",
+                get_frame,
+                None,
+                c"The top frame while suspended, else None.",
+            ),
+            attribute(
+                c"gr_context",
+                get_context,
+                Some(set_context),
+                c"Its contextvars.Context, or None.",
+            ),
+            attribute(
+                c"dead",
+                get_dead,
+                None,
+                c"Whether it has finished, or its thread has.",
+            ),
+            attribute(
+                c"_stack_saved",
+                get_stack_saved,
+                None,
+                c"Bytes of stack copied away: always 0.",
+            ),
             ffi::PyGetSetDef::default(),
         ],
         number,
@@ -582,7 +679,9 @@ pub fn publish(name: &CStr, value: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: ready; a static type that is not a builtin keeps its dictionary in place on every version.
     let dict = unsafe { (*type_ptr()).tp_dict };
     // SAFETY: live dictionary and value.
-    if unsafe { ffi::PyDict_SetItemString(dict, name.as_ptr() as *const c_char, value.as_ptr()) } < 0 {
+    if unsafe { ffi::PyDict_SetItemString(dict, name.as_ptr() as *const c_char, value.as_ptr()) }
+        < 0
+    {
         return Err(PyErr::fetch(value.py()));
     }
     // SAFETY: a ready type.

@@ -28,7 +28,10 @@ pub unsafe extern "C" fn new(
 fn create(kind: *mut ffi::PyTypeObject) -> Option<Object> {
     let parent = super::current().ok()?;
     let object = allocate(kind, false)?;
-    Gr::from_object(&object).get().parent.replace(Some(parent.object()));
+    Gr::from_object(&object)
+        .get()
+        .parent
+        .replace(Some(parent.object()));
     Some(object)
 }
 
@@ -38,8 +41,15 @@ pub unsafe extern "C" fn init(
     args: *mut ffi::PyObject,
     kwargs: *mut ffi::PyObject,
 ) -> c_int {
-    let mut names = [c"run".as_ptr() as *mut c_char, c"parent".as_ptr() as *mut c_char, ptr::null_mut()];
-    let (mut run, mut parent) = (ptr::null_mut::<ffi::PyObject>(), ptr::null_mut::<ffi::PyObject>());
+    let mut names = [
+        c"run".as_ptr() as *mut c_char,
+        c"parent".as_ptr() as *mut c_char,
+        ptr::null_mut(),
+    ];
+    let (mut run, mut parent) = (
+        ptr::null_mut::<ffi::PyObject>(),
+        ptr::null_mut::<ffi::PyObject>(),
+    );
     // SAFETY: the format asks for at most two objects, into the two places given.
     let parsed = unsafe {
         ffi::PyArg_ParseTupleAndKeywords(
@@ -88,7 +98,9 @@ pub unsafe extern "C" fn vectorcall(
     }
     // SAFETY: the callee may read that many borrowed pointers.
     let args = unsafe { std::slice::from_raw_parts(args, count) };
-    let Some(object) = create(kind.cast()) else { return ptr::null_mut() };
+    let Some(object) = create(kind.cast()) else {
+        return ptr::null_mut();
+    };
     let argument = |index: usize| args.get(index).copied().unwrap_or(ptr::null_mut());
     match set_up(Gr::from_object(&object), argument(0), argument(1)) {
         Ok(()) => object.into_ptr(),
@@ -104,8 +116,12 @@ fn call_slowly(
     count: usize,
     kwnames: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    let Ok((args, kwargs)) = super::attributes::pack(args, count, kwnames) else { return ptr::null_mut() };
-    let Some(object) = create(kind.cast()) else { return ptr::null_mut() };
+    let Ok((args, kwargs)) = super::attributes::pack(args, count, kwnames) else {
+        return ptr::null_mut();
+    };
+    let Some(object) = create(kind.cast()) else {
+        return ptr::null_mut();
+    };
     let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
     // SAFETY: the new greenlet, a tuple, a dictionary or null.
     if unsafe { init(object.as_ptr(), args.as_ptr(), kwargs) } < 0 {
@@ -121,7 +137,11 @@ pub unsafe extern "C" fn is_gc(slf: *mut ffi::PyObject) -> c_int {
 }
 
 /// `tp_traverse`.
-pub unsafe extern "C" fn traverse(slf: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+pub unsafe extern "C" fn traverse(
+    slf: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     let raw: *mut PyGreenlet = slf.cast();
     // SAFETY: a live greenlet.
     let dict = unsafe { (*raw).dict };
@@ -179,7 +199,10 @@ pub unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
 ///
 /// # Safety
 /// - `slf` is a greenlet whose last reference is gone; `release` fits its type
-pub unsafe fn dealloc_with(slf: *mut ffi::PyObject, release: Option<unsafe extern "C" fn(*mut ffi::PyObject)>) {
+pub unsafe fn dealloc_with(
+    slf: *mut ffi::PyObject,
+    release: Option<unsafe extern "C" fn(*mut ffi::PyObject)>,
+) {
     // SAFETY: the collector may or may not track it.
     unsafe { ffi::PyObject_GC_UnTrack(slf.cast()) };
     let me = Gr::from_ptr(slf);

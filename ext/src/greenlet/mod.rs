@@ -196,7 +196,10 @@ impl Gr {
     /// Whether it is the running greenlet of its thread.
     #[inline]
     pub fn is_running(self) -> bool {
-        self.get().thread.get().is_some_and(|thread| thread.alive.get() && thread.current.get() == self)
+        self.get()
+            .thread
+            .get()
+            .is_some_and(|thread| thread.alive.get() && thread.current.get() == self)
     }
 }
 
@@ -233,7 +236,8 @@ impl Greenlet {
     /// Whether it has run and not finished, in a thread that still lives.
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.phase.get() == Phase::Active && self.thread.get().is_some_and(|thread| thread.alive.get())
+        self.phase.get() == Phase::Active
+            && self.thread.get().is_some_and(|thread| thread.alive.get())
     }
 
     /// Whether it has finished, or its thread has.
@@ -252,7 +256,11 @@ impl Greenlet {
             return own;
         }
         let parent = self.parent.peek();
-        if parent.is_null() { ptr::null() } else { Gr::from_ptr(parent).get().lineage() }
+        if parent.is_null() {
+            ptr::null()
+        } else {
+            Gr::from_ptr(parent).get().lineage()
+        }
     }
 }
 

@@ -63,7 +63,9 @@ impl Transfer {
     pub fn call(self, function: &Object) -> Result<Object> {
         let result = match self {
             // SAFETY: live objects; the callee takes its own references.
-            Transfer::Value(value) => unsafe { ffi::PyObject_CallOneArg(function.as_ptr(), value.as_ptr()) },
+            Transfer::Value(value) => unsafe {
+                ffi::PyObject_CallOneArg(function.as_ptr(), value.as_ptr())
+            },
             Transfer::Call(args, kwargs) => {
                 let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
                 // SAFETY: live callable, a tuple, a dictionary or null.
@@ -123,7 +125,14 @@ pub fn send(target: Gr, value: Object, spread: bool) -> Result<Object> {
             return receive(thread, me);
         }
     }
-    switch_to(target, if spread { Transfer::Call(value, None) } else { Transfer::Value(value) })
+    switch_to(
+        target,
+        if spread {
+            Transfer::Call(value, None)
+        } else {
+            Transfer::Value(value)
+        },
+    )
 }
 
 /// Switches to `target` with `transfer`; returns what is handed over at the next switch back. May switch: yes.
@@ -189,10 +198,14 @@ fn check_lineage(thread: &Thread, target: Gr) -> Result<()> {
     }
     // SAFETY: counted by the greenlet that `lineage` found it in.
     let Some(owner) = (unsafe { owner.as_ref() }) else {
-        return Err(greenlet_error(c"cannot switch to a garbage collected greenlet"));
+        return Err(greenlet_error(
+            c"cannot switch to a garbage collected greenlet",
+        ));
     };
     if !owner.alive.get() {
-        return Err(greenlet_error(c"cannot switch to a different thread (which happens to have exited)"));
+        return Err(greenlet_error(
+            c"cannot switch to a different thread (which happens to have exited)",
+        ));
     }
     // SAFETY: the format takes two live objects.
     unsafe {
@@ -224,7 +237,9 @@ fn receiver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<(Gr, bool
             }
             Phase::Dead => {
                 let Some(parent) = receiver.parent() else {
-                    return Err(greenlet_error(c"cannot switch to a garbage collected greenlet"));
+                    return Err(greenlet_error(
+                        c"cannot switch to a garbage collected greenlet",
+                    ));
                 };
                 receiver = parent;
             }
@@ -237,7 +252,10 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
     let greenlet = new.get();
     // A class of its own may have a `run` method, which wins over the argument.
     // SAFETY: a live object.
-    let derived = !ptr::eq(unsafe { ffi::Py_TYPE(new.as_object_ptr()) }, super::type_ptr());
+    let derived = !ptr::eq(
+        unsafe { ffi::Py_TYPE(new.as_object_ptr()) },
+        super::type_ptr(),
+    );
     if greenlet.body.get().is_none() && (derived || !greenlet.run.is_some()) {
         let _kept = new.object();
         // SAFETY: a live object and a C string.
@@ -322,7 +340,12 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
         let (chunk, chunk_len) = stack.tail();
         // SAFETY: the calling thread's own state; it still holds the starter's count, which was saved by copying.
         let depth = unsafe { crate::pystate::used_depth(thread.tstate) };
-        let bounds = StackBounds { limit: stack.limit(), top: stack.top(), chunk, chunk_len };
+        let bounds = StackBounds {
+            limit: stack.limit(),
+            top: stack.top(),
+            chunk,
+            chunk_len,
+        };
         greenlet.stack.set(Some(stack));
         // SAFETY: suspended and never entered: nobody else uses its state; the bounds are of its own stack.
         let state = unsafe { to.state() };
@@ -397,7 +420,10 @@ unsafe extern "C" fn root(arg: *mut c_void) -> ! {
             .unwrap_or_else(|| "panic in a greenlet".to_owned());
         // SAFETY: every switch happens with the GIL held.
         let py = unsafe { Python::assume_attached() };
-        Err(Raised::from_err(py, pyo3::panic::PanicException::new_err(text)))
+        Err(Raised::from_err(
+            py,
+            pyo3::panic::PanicException::new_err(text),
+        ))
     });
     finish(me, result)
 }

@@ -68,15 +68,23 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         methods: [
             ffi::PyMethodDef {
                 ml_name: c"switch".as_ptr(),
-                ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: switch },
+                ml_meth: ffi::PyMethodDefPointer {
+                    PyCFunctionFastWithKeywords: switch,
+                },
                 ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
                 ml_doc: c"As greenlet.switch, unless a failure is forced.".as_ptr(),
             },
             ffi::PyMethodDef::zeroed(),
         ],
         members: [
-            member(c"force_switch_error", std::mem::offset_of!(Unswitchable, force_switch_error)),
-            member(c"force_slp_switch_error", std::mem::offset_of!(Unswitchable, force_slp_switch_error)),
+            member(
+                c"force_switch_error",
+                std::mem::offset_of!(Unswitchable, force_switch_error),
+            ),
+            member(
+                c"force_slp_switch_error",
+                std::mem::offset_of!(Unswitchable, force_slp_switch_error),
+            ),
             ffi::PyMemberDef::default(),
         ],
     }));

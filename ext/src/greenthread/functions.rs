@@ -51,12 +51,19 @@ pub fn sleep_for(seconds: f64) -> error::Result<()> {
 
 unsafe extern "C" fn sleep(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
     // SAFETY: null or a live tuple.
-    let named = if kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(kwnames) } };
-    let wanted = if named == 0 { 0.0 } else {
+    let named = if kwnames.is_null() {
+        0
+    } else {
+        unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
+    };
+    let wanted = if named == 0 {
+        0.0
+    } else {
         // SAFETY: a tuple of at least one string.
         let name = unsafe { ffi::PyTuple_GET_ITEM(kwnames, 0) };
         // SAFETY: a live string.
-        let right = unsafe { ffi::PyUnicode_CompareWithASCIIString(name, c"seconds".as_ptr()) } == 0;
+        let right =
+            unsafe { ffi::PyUnicode_CompareWithASCIIString(name, c"seconds".as_ptr()) } == 0;
         if !right {
             error::type_error(c"sleep() got an unexpected keyword argument");
             return ptr::null_mut();
@@ -67,7 +74,9 @@ unsafe extern "C" fn sleep(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwn
         error::type_error(c"sleep() takes from 0 to 1 positional arguments");
         return ptr::null_mut();
     }
-    let wanted = if count + named == 0 { Ok(wanted) } else {
+    let wanted = if count + named == 0 {
+        Ok(wanted)
+    } else {
         // SAFETY: one argument, positional or by name.
         seconds(unsafe { *args })
     };
@@ -81,7 +90,10 @@ fn function(count: ffi::Py_ssize_t, skip: ffi::Py_ssize_t, name: &str) -> error:
     }
     // SAFETY: the GIL is held.
     let py = unsafe { Python::assume_attached() };
-    let text = format!("{name}() missing {} required positional argument(s)", skip + 1 - count);
+    let text = format!(
+        "{name}() missing {} required positional argument(s)",
+        skip + 1 - count
+    );
     Err(Raised::from_err(py, PyTypeError::new_err(text)))
 }
 
@@ -106,7 +118,12 @@ fn plain_body(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Obje
     transfer.call(&run)
 }
 
-unsafe extern "C" fn spawn_n(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
+unsafe extern "C" fn spawn_n(
+    _: Ptr,
+    args: *const Ptr,
+    count: ffi::Py_ssize_t,
+    kwnames: Ptr,
+) -> Ptr {
     let spawn = || {
         function(count, 0, "spawn_n")?;
         // SAFETY: at least one argument.
@@ -119,7 +136,9 @@ unsafe extern "C" fn spawn_n(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, k
         let object = greenlet::with_body(greenlet::type_ptr(), plain_body, parent)?;
         let greenlet = Gr::from_object(&object).get();
         // SAFETY: a live argument.
-        greenlet.run.replace(unsafe { Object::from_borrowed(function) });
+        greenlet
+            .run
+            .replace(unsafe { Object::from_borrowed(function) });
         greenlet.transfer.set(transfer);
         hub::start_soon(thread, object.clone())?;
         Ok(object)
@@ -127,8 +146,21 @@ unsafe extern "C" fn spawn_n(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, k
     give(spawn())
 }
 
-fn after(args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr, local: bool) -> error::Result<Object> {
-    function(count, 1, if local { "spawn_after_local" } else { "spawn_after" })?;
+fn after(
+    args: *const Ptr,
+    count: ffi::Py_ssize_t,
+    kwnames: Ptr,
+    local: bool,
+) -> error::Result<Object> {
+    function(
+        count,
+        1,
+        if local {
+            "spawn_after_local"
+        } else {
+            "spawn_after"
+        },
+    )?;
     // SAFETY: at least two arguments.
     let delay = seconds(unsafe { *args })?;
     // SAFETY: as above.
@@ -149,26 +181,42 @@ fn after(args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr, local: bool) ->
     }
     // SAFETY: the GIL is held.
     let py = unsafe { Python::assume_attached() };
-    let timer = hub::deadline_in(py, delay).and_then(|deadline| hub::start_at(py, deadline, object.clone()));
-    life.timer.set(Some(timer.map_err(|error| Raised::from_err(py, error))?));
+    let timer = hub::deadline_in(py, delay)
+        .and_then(|deadline| hub::start_at(py, deadline, object.clone()));
+    life.timer
+        .set(Some(timer.map_err(|error| Raised::from_err(py, error))?));
     Ok(object)
 }
 
-unsafe extern "C" fn spawn_after(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
+unsafe extern "C" fn spawn_after(
+    _: Ptr,
+    args: *const Ptr,
+    count: ffi::Py_ssize_t,
+    kwnames: Ptr,
+) -> Ptr {
     give(after(args, count, kwnames, false))
 }
 
-unsafe extern "C" fn spawn_after_local(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
+unsafe extern "C" fn spawn_after_local(
+    _: Ptr,
+    args: *const Ptr,
+    count: ffi::Py_ssize_t,
+    kwnames: Ptr,
+) -> Ptr {
     give(after(args, count, kwnames, true))
 }
 
 /// The exception of `kill(g, *throw_args)`.
 fn exception(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<Pending> {
     if args.len() > 3 {
-        return Err(PyTypeError::new_err(format!("throw() takes at most 3 arguments ({} given)", args.len())));
+        return Err(PyTypeError::new_err(format!(
+            "throw() takes at most 3 arguments ({} given)",
+            args.len()
+        )));
     }
     let argument = |index: usize| args.get_item(index).ok().map(Object::from);
-    greenlet::attributes::exception(argument(0), argument(1), argument(2)).map_err(|raised| raised.into_err(py))
+    greenlet::attributes::exception(argument(0), argument(1), argument(2))
+        .map_err(|raised| raised.into_err(py))
 }
 
 /// Raises in `g` at once what `args` say; nothing if it is dead. May switch: yes.
@@ -188,12 +236,19 @@ pub fn kill_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResu
 
 /// `kill_greenlet` if it has not started.
 pub fn cancel_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-    if g.get().phase.get() == Phase::New { kill_greenlet(py, g, args) } else { Ok(()) }
+    if g.get().phase.get() == Phase::New {
+        kill_greenlet(py, g, args)
+    } else {
+        Ok(())
+    }
 }
 
 fn checked(g: &Bound<'_, PyAny>) -> PyResult<Gr> {
     Gr::check(g.as_ptr()).ok_or_else(|| {
-        let kind = g.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let kind = g
+            .get_type()
+            .name()
+            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
         PyTypeError::new_err(format!("a greenlet is required, not {kind}"))
     })
 }
@@ -280,7 +335,8 @@ May switch: no.
 >>> cups
 ['tea']";
 
-const SPAWN_AFTER_DOC: &std::ffi::CStr = c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread
+const SPAWN_AFTER_DOC: &std::ffi::CStr =
+    c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread
 
 As spawn(), *seconds* (float) from now. cancel() of the green thread takes it back until then.
 
@@ -290,7 +346,8 @@ May switch: no. Raises TypeError if seconds is no number.
 >>> eventlet.spawn_after(0.001, len, 'tea').wait()
 3";
 
-const SPAWN_AFTER_LOCAL_DOC: &std::ffi::CStr = c"spawn_after_local(seconds, function, *args, **kwargs) -> GreenThread
+const SPAWN_AFTER_LOCAL_DOC: &std::ffi::CStr =
+    c"spawn_after_local(seconds, function, *args, **kwargs) -> GreenThread
 
 As spawn_after(), unless the greenlet that calls this has ended by then.
 
@@ -305,10 +362,14 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     super::ready(py)?;
     module.add("GreenThread", super::class(py))?;
-    let fast = |name: &'static std::ffi::CStr, meth: ffi::PyCFunctionFastWithKeywords, doc: &'static std::ffi::CStr| {
+    let fast = |name: &'static std::ffi::CStr,
+                meth: ffi::PyCFunctionFastWithKeywords,
+                doc: &'static std::ffi::CStr| {
         ffi::PyMethodDef {
             ml_name: name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: meth },
+            ml_meth: ffi::PyMethodDefPointer {
+                PyCFunctionFastWithKeywords: meth,
+            },
             ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
             ml_doc: doc.as_ptr(),
         }
@@ -319,7 +380,11 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         fast(c"spawn", spawn, SPAWN_DOC),
         fast(c"spawn_n", spawn_n, SPAWN_N_DOC),
         fast(c"spawn_after", spawn_after, SPAWN_AFTER_DOC),
-        fast(c"spawn_after_local", spawn_after_local, SPAWN_AFTER_LOCAL_DOC),
+        fast(
+            c"spawn_after_local",
+            spawn_after_local,
+            SPAWN_AFTER_LOCAL_DOC,
+        ),
         ffi::PyMethodDef::zeroed(),
     ]));
     // SAFETY: a module and a table that ends in zeros and is never freed.
@@ -332,7 +397,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(after_fork, module)?)?;
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", module.getattr("_after_fork")?)?;
-    py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
+    py.import("os")?
+        .call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
 }
 

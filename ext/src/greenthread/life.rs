@@ -36,7 +36,11 @@ impl Call {
             values.extend(kwargs.values().iter().map(Object::from));
             names = Some(kwargs.keys().to_tuple().into_any().into());
         }
-        Ok(Call { function: Object::from_bound(function), args: values.into(), names })
+        Ok(Call {
+            function: Object::from_bound(function),
+            args: values.into(),
+            names,
+        })
     }
 
     /// From a vectorcall's arguments, of which the first `skip` are not for the function.
@@ -51,7 +55,11 @@ impl Call {
         kwnames: *mut ffi::PyObject,
     ) -> Call {
         // SAFETY: null or a live tuple.
-        let named = if kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(kwnames) } } as usize;
+        let named = if kwnames.is_null() {
+            0
+        } else {
+            unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
+        } as usize;
         let borrowed = |object: *mut ffi::PyObject| {
             // SAFETY: an argument of the call that is under way: live.
             unsafe { Object::from_borrowed(object) }.expect("arguments are never null")
@@ -66,7 +74,11 @@ impl Call {
             .collect();
         // SAFETY: null or a live tuple.
         let names = unsafe { Object::from_borrowed(kwnames) }.filter(|_| named > 0);
-        Call { function: borrowed(function), args, names }
+        Call {
+            function: borrowed(function),
+            args,
+            names,
+        }
     }
 
     /// Makes the call. May switch: if the function does.
@@ -74,7 +86,11 @@ impl Call {
     pub fn run(&self) -> error::Result<Object> {
         let names = self.names.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
         // SAFETY: null or a live tuple.
-        let named = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(names) } } as usize;
+        let named = if names.is_null() {
+            0
+        } else {
+            unsafe { ffi::PyTuple_GET_SIZE(names) }
+        } as usize;
         // SAFETY: live objects, kept by `self`; an Object is one pointer.
         let result = unsafe {
             ffi::PyObject_Vectorcall(
@@ -91,7 +107,10 @@ impl Call {
     /// Visits what it keeps, for the cyclic collector.
     unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
         let names = self.names.iter();
-        for object in std::iter::once(&self.function).chain(self.args.iter()).chain(names) {
+        for object in std::iter::once(&self.function)
+            .chain(self.args.iter())
+            .chain(names)
+        {
             // SAFETY: the collector's arguments, passed on.
             let stop = unsafe { object.traverse(visit, arg) };
             if stop != 0 {
@@ -173,7 +192,9 @@ impl Life {
             }
         }
         // SAFETY: as above.
-        let exit = unsafe { &*self.exit.as_ptr() }.as_ref().map(|(_, data)| data);
+        let exit = unsafe { &*self.exit.as_ptr() }
+            .as_ref()
+            .map(|(_, data)| data);
         let outcome = self.outcome.borrow();
         let (first, second) = match &*outcome {
             Some(Outcome::Value(value)) => (Some(value), None),
@@ -181,7 +202,9 @@ impl Life {
             None => (None, None),
         };
         let links = self.links.borrow();
-        let linked = links.iter().flat_map(|link| [&link.function, &link.args, &link.kwargs]);
+        let linked = links
+            .iter()
+            .flat_map(|link| [&link.function, &link.args, &link.kwargs]);
         for object in exit.into_iter().chain(first).chain(second).chain(linked) {
             // SAFETY: the collector's arguments, passed on.
             let stop = unsafe { object.traverse(visit, arg) };
@@ -239,7 +262,9 @@ pub fn conclude(py: Python<'_>, me: Gr, result: error::Result<Object>) -> error:
     linked?;
     match (life.report.take(), outcome) {
         (Some(report), outcome @ Outcome::Error(..)) if !is_system(&outcome) => {
-            let Err(raised) = outcome.deliver() else { unreachable!("an error") };
+            let Err(raised) = outcome.deliver() else {
+                unreachable!("an error")
+            };
             let reported = report(py, raised.into_err(py));
             reported.map_err(|error| Raised::from_err(py, error))?;
             Ok(Object::none())
@@ -261,7 +286,11 @@ pub fn run_links(py: Python<'_>, me: Gr) -> error::Result<()> {
     loop {
         let link = {
             let mut links = life.links.borrow_mut();
-            if links.is_empty() { None } else { Some(links.remove(0)) }
+            if links.is_empty() {
+                None
+            } else {
+                Some(links.remove(0))
+            }
         };
         let Some(link) = link else { break };
         if let Err(Raised) = call_link(py, me, &link) {
@@ -279,7 +308,12 @@ pub fn call_link(py: Python<'_>, me: Gr, link: &Link) -> error::Result<()> {
     let call = || -> PyResult<()> {
         let green_thread = me.object().into_bound(py);
         let rest = link.args.bind(py).cast_into::<PyTuple>()?;
-        let args = PyTuple::new(py, std::iter::once(green_thread).chain(rest.iter()).collect::<Vec<_>>())?;
+        let args = PyTuple::new(
+            py,
+            std::iter::once(green_thread)
+                .chain(rest.iter())
+                .collect::<Vec<_>>(),
+        )?;
         let kwargs = link.kwargs.bind(py).cast_into::<PyDict>()?;
         link.function.bind(py).call(args, Some(&kwargs)).map(drop)
     };
@@ -299,7 +333,9 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
         let woken = hub::park(py, Reason::Join, None);
         if life.outcome.borrow().is_none() {
             let mine = waiter.greenlet().as_ptr();
-            life.waiters.borrow_mut().retain(|other| !other.greenlet().is(mine));
+            life.waiters
+                .borrow_mut()
+                .retain(|other| !other.greenlet().is(mine));
         }
         match woken.map_err(|error| Raised::from_err(py, error))? {
             Woken::Switched(value) => return Ok(value.into()),

@@ -41,9 +41,15 @@ unsafe extern "C" fn wait(slf: Ptr, _: Ptr) -> Ptr {
 fn link_of(py: Python<'_>, args: Ptr, kwargs: Ptr) -> PyResult<Link> {
     let args = bound(py, args).cast_into::<PyTuple>()?;
     if args.is_empty() {
-        return Err(pyo3::exceptions::PyTypeError::new_err("missing 1 required positional argument: 'func'"));
+        return Err(pyo3::exceptions::PyTypeError::new_err(
+            "missing 1 required positional argument: 'func'",
+        ));
     }
-    let kwargs = if kwargs.is_null() { PyDict::new(py) } else { bound(py, kwargs).cast_into::<PyDict>()? };
+    let kwargs = if kwargs.is_null() {
+        PyDict::new(py)
+    } else {
+        bound(py, kwargs).cast_into::<PyDict>()?
+    };
     Ok(Link {
         function: args.get_item(0)?.into(),
         args: args.get_slice(1, args.len()).into_any().into(),
@@ -56,7 +62,8 @@ unsafe extern "C" fn link(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
         let me = Gr::from_ptr(slf);
         let link = link_of(py, args, kwargs)?;
         let finished = life_of(me).outcome.borrow().is_some();
-        if finished && life_of(me).links.borrow().is_empty() && me.get().phase.get() == Phase::Dead {
+        if finished && life_of(me).links.borrow().is_empty() && me.get().phase.get() == Phase::Dead
+        {
             life::call_link(py, me, &link).map_err(|raised| raised.into_err(py))?;
         } else {
             life_of(me).links.borrow_mut().push(link);
@@ -75,7 +82,11 @@ unsafe extern "C" fn unlink(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
         let count = links.borrow().len();
         for index in 0..count {
             let Some(parts) = links.borrow().get(index).map(|link| {
-                [link.function.clone(), link.args.clone(), link.kwargs.clone()]
+                [
+                    link.function.clone(),
+                    link.args.clone(),
+                    link.kwargs.clone(),
+                ]
             }) else {
                 break;
             };
@@ -85,10 +96,16 @@ unsafe extern "C" fn unlink(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
             if same {
                 let removed = links.borrow_mut().remove(index);
                 drop(removed);
-                return Ok(pyo3::types::PyBool::new(py, true).to_owned().into_any().into());
+                return Ok(pyo3::types::PyBool::new(py, true)
+                    .to_owned()
+                    .into_any()
+                    .into());
             }
         }
-        Ok(pyo3::types::PyBool::new(py, false).to_owned().into_any().into())
+        Ok(pyo3::types::PyBool::new(py, false)
+            .to_owned()
+            .into_any()
+            .into())
     })
 }
 

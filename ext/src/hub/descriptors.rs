@@ -70,8 +70,12 @@ fn side(interest: Interest) -> usize {
 fn second(py: Python<'_>, fd: c_int, interest: Interest, me: Gr, first: usize) -> Raised {
     let verb = ["read", "write"][side(interest)];
     let show = |address: usize| {
-        let object = Gr::from_ptr(address as *mut pyo3::ffi::PyObject).object().into_bound(py);
-        object.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string())
+        let object = Gr::from_ptr(address as *mut pyo3::ffi::PyObject)
+            .object()
+            .into_bound(py);
+        object
+            .repr()
+            .map_or_else(|_| "?".to_owned(), |text| text.to_string())
     };
     let text = format!(
         "Second simultaneous {verb} on fileno {fd} detected.  Two green threads must not {verb} the same \
@@ -85,7 +89,12 @@ fn second(py: Python<'_>, fd: c_int, interest: Interest, me: Gr, first: usize) -
 
 /// Waits until `fd` is ready. May switch: yes. RuntimeError for a second waiter; IOClosed if the descriptor is
 /// closed meanwhile; OSError for one that cannot be watched.
-pub fn park_fd(py: Python<'_>, fd: c_int, interest: Interest, deadline: Option<Instant>) -> PyResult<Woken> {
+pub fn park_fd(
+    py: Python<'_>,
+    fd: c_int,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> PyResult<Woken> {
     wait(py, fd, interest, deadline, |hub, wake| {
         let watched = hub.engine.borrow_mut().watch(fd, interest, wake);
         watched.map_err(|failure| Raised::from_err(py, failure.into()))
@@ -100,7 +109,9 @@ pub fn park_token(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> PyResult<Woken> {
-    wait(py, fd, interest, deadline, |hub, wake| Ok(hub.engine.borrow_mut().watch_token(token, interest, wake)))
+    wait(py, fd, interest, deadline, |hub, wake| {
+        Ok(hub.engine.borrow_mut().watch_token(token, interest, wake))
+    })
 }
 
 #[inline(always)]
@@ -217,7 +228,10 @@ fn io_closed(py: Python<'_>, reopened: bool) -> PyErr {
         Err(error) => return error,
     };
     let (errno, text) = if reopened {
-        (libc::ENOTCONN, "Operation on closed file: its descriptor was handed out again")
+        (
+            libc::ENOTCONN,
+            "Operation on closed file: its descriptor was handed out again",
+        )
     } else {
         (libc::EBADF, "Operation on closed file")
     };
@@ -280,7 +294,9 @@ pub fn notify_opened(py: Python<'_>, fd: c_int) {
 }
 
 fn forget(_py: Python<'_>, fd: c_int, reopened: bool) {
-    let Some(hub) = Thread::existing().and_then(|thread| thread.hub.borrow().clone()) else { return };
+    let Some(hub) = Thread::existing().and_then(|thread| thread.hub.borrow().clone()) else {
+        return;
+    };
     hub.obsolete(fd, reopened);
     hub.engine.borrow_mut().forget(fd);
 }
