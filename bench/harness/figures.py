@@ -1,15 +1,34 @@
 """The figures to reach: one entry per line of the project's table.
 
-A limit is judged on medians: ``AtMost`` compares ours with upstream, ``NearFloor`` ours with a
-plain C program, ``Equal`` ours with another figure of ours.
+A limit is judged on what two sides measured side by side: ``AtMost`` compares ours with upstream,
+``NearFloor`` ours with a plain C program, ``Equal`` ours with another figure of ours.
 
 Invariant: limits are stated here and nowhere else; a figure without a limit is information.
 """
 
+import statistics
 from dataclasses import dataclass
 
 NANOSECONDS, MICROSECONDS, MILLISECONDS, BYTES = "ns", "us", "ms", "B"
 PER = {NANOSECONDS: 1, MICROSECONDS: 1000, MILLISECONDS: 1_000_000, BYTES: 1}
+
+
+def paired(operation, left, right):
+    """The median of ``operation`` over values measured side by side; None if a side is missing.
+
+    Both sides of a pair have seen the same state of the machine, so this scatters less than the
+    quotient (or difference) of two medians.
+    """
+    if not left or not right:
+        return None
+    if len(left) != len(right):
+        return operation(statistics.median(left), statistics.median(right))
+    return statistics.median(map(operation, left, right))
+
+
+def quotient(left, right):
+    """left / right."""
+    return left / right
 
 
 @dataclass(frozen=True)
@@ -20,11 +39,12 @@ class AtMost:
     text: str
     strict: bool = False
 
-    def met(self, ours, upstream, _floor, _twin):
-        """Whether the limit is kept; None without an upstream figure."""
-        if upstream is None:
+    def met(self, values, _twin):
+        """Whether the limit is kept; None if it cannot be told."""
+        ratio = paired(quotient, values.get("ours"), values.get("upstream"))
+        if ratio is None:
             return None
-        return ours < self.share * upstream if self.strict else ours <= self.share * upstream
+        return ratio < self.share if self.strict else ratio <= self.share
 
 
 @dataclass(frozen=True)
@@ -35,9 +55,12 @@ class NearFloor:
     plus: float = 0
     times: float = 1
 
-    def met(self, ours, _upstream, floor, _twin):
-        """Whether the limit is kept; None without a floor."""
-        return None if floor is None else ours <= self.times * floor + self.plus
+    def met(self, values, _twin):
+        """Whether the limit is kept; None if it cannot be told."""
+        excess = paired(
+            lambda ours, floor: ours - self.times * floor, values.get("ours"), values.get("C")
+        )
+        return None if excess is None else excess <= self.plus
 
 
 @dataclass(frozen=True)
@@ -48,9 +71,10 @@ class Equal:
     share: float
     text: str
 
-    def met(self, ours, _upstream, _floor, twin):
-        """Whether the limit is kept; None if the twin was not measured."""
-        return None if twin is None else abs(ours - twin) <= self.share * twin
+    def met(self, values, twin):
+        """Whether the limit is kept; None if it cannot be told."""
+        ratio = paired(quotient, values.get("ours"), twin and twin.get("ours"))
+        return None if ratio is None else abs(ratio - 1) <= self.share
 
 
 def fraction(divisor):

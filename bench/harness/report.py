@@ -9,16 +9,10 @@ import statistics
 import subprocess
 import time
 
-from .figures import PER
+from .figures import PER, paired, quotient
 
 SIDES = ("ours", "upstream", "C")
 HEADER = ("work", "ours", "upstream", "C", "ratio", "limit", "")
-
-
-def median(samples, side):
-    """The median of one side, or None."""
-    values = samples.values.get(side)
-    return statistics.median(values) if values else None
 
 
 def _cell(samples, side, unit):
@@ -36,10 +30,11 @@ def _number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _ratio(ours, upstream):
-    if not ours or not upstream:
+def _ratio(values):
+    ratio = paired(quotient, values.get("ours"), values.get("upstream"))
+    if ratio is None:
         return ""
-    return f"1/{upstream / ours:.3g}" if ours < upstream else f"{ours / upstream:.2f}"
+    return f"1/{1 / ratio:.3g}" if ratio < 1 else f"{ratio:.2f}"
 
 
 def judge(figures, samples, python):
@@ -47,13 +42,10 @@ def judge(figures, samples, python):
     lines = []
     for figure in figures:
         found = samples[figure.name]
-        ours, upstream, floor = (median(found, side) for side in SIDES)
         verdicts = []
         for limit in figure.bound_to(python):
             twin = samples.get(getattr(limit, "twin", ""))
-            met = ours is not None and limit.met(
-                ours, upstream, floor, twin and median(twin, "ours")
-            )
+            met = limit.met(found.values, twin and twin.values)
             if met is not None:
                 verdicts.append((limit.text, met))
         lines.append(
@@ -62,7 +54,7 @@ def judge(figures, samples, python):
                 "title": figure.title,
                 "unit": figure.unit,
                 "cells": [_cell(found, side, figure.unit) for side in SIDES],
-                "ratio": _ratio(ours, upstream),
+                "ratio": _ratio(found.values),
                 "limits": [text for text, _ in verdicts],
                 "verdict": _verdict(found, verdicts),
                 "samples": found.values,
