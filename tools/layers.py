@@ -24,10 +24,10 @@ ENGINE = """
     sync | net
 """
 EXT = """
-    gil_cell | object
-    error | pystate
+    gil_cell | object error
+    pystate
     greenlet thread trace overflow process
-    capi | hub
+    capi | deep_sort | hub
     wait_queue | timer
     event | semaphore | lock | timeout
     greenthread
@@ -50,14 +50,15 @@ UNSAFE = {
     "engine": {"clock", "fiber", "stack", "reactor", "inbox", "rt", "net"},
     "ext": {
         *{"gil_cell", "object", "error", "pystate", "greenlet", "thread", "trace", "overflow"},
-        *{"process", "capi", "hub", "greenthread", "socket", "select"},
+        *{"process", "capi", "deep_sort", "hub", "greenthread", "socket", "select"},
     },
 }
 
 # Third-party crates that a program gets with each of ours.
 DEPENDENCIES = {
-    # socket2: non-blocking connect and socket options without unsafe code.
-    "engine": {"libc", "corosensei", "socket2"},
+    # corosensei: for CPUs without assembly of our own. socket2: socket options without unsafe code.
+    # loom: under cfg(loom), to test the one file that threads share.
+    "engine": {"libc", "corosensei", "socket2", "loom"},
     "ext": {"eventlet", "libc", "pyo3", "pyo3-build-config"},
 }
 
@@ -66,8 +67,8 @@ DOORS = [
     ("engine", r"\bpyo3\b|\bPyObject\b", ()),
     ("ext", r"\bfiber\s*::\s*(\{[^}]*)?\bswitch\b", ("greenlet/",)),
     ("ext", r"\b(begin_wait|end_wait)\s*\(", ("hub.rs", "hub/")),
-    # process: what tells that the interpreter ends was renamed in 3.13.
-    ("ext", r"\bPy_3_\d+\b", ("pystate/", "process.rs")),
+    # process: what tells that the interpreter ends was renamed in 3.13. lib: one module is for some.
+    ("ext", r"\bPy_3_\d+\b", ("pystate/", "process.rs", "lib.rs")),
 ]
 
 # Python glue reads no clock to schedule by, polls nothing and keeps no run queue. These may, for
