@@ -157,9 +157,18 @@ pub fn raise_errno(exception: *mut ffi::PyObject, errno: c_int, text: Option<&CS
     // SAFETY: format and arguments agree: an int, a C string.
     let value = unsafe { ffi::Py_BuildValue(c"(is)".as_ptr(), errno, text) };
     // SAFETY: a new reference or null.
-    if let Some(value) = unsafe { Object::from_owned(value) } {
-        // SAFETY: an exception class and the tuple of its arguments.
-        unsafe { ffi::PyErr_SetObject(exception, value.as_ptr()) };
+    let Some(value) = (unsafe { Object::from_owned(value) }) else {
+        return Raised;
+    };
+    // The instance decides its class (BlockingIOError and so on), which who asks for it must find.
+    // SAFETY: an exception class and the tuple of its arguments.
+    let error = unsafe { ffi::PyObject_CallObject(exception, value.as_ptr()) };
+    // SAFETY: a new reference or null.
+    if let Some(error) = unsafe { Object::from_owned(error) } {
+        // SAFETY: a live object.
+        let class = unsafe { ffi::Py_TYPE(error.as_ptr()) };
+        // SAFETY: an exception and its class.
+        unsafe { ffi::PyErr_SetObject(class.cast(), error.as_ptr()) };
     }
     Raised
 }

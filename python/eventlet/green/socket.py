@@ -1,6 +1,6 @@
 """The `socket` module with green sockets and look-ups that block only the green thread that asks."""
 
-import socket as _socket
+import socket as _stdlib
 import types
 
 from eventlet.green import _socket_nodns
@@ -33,4 +33,4 @@ def _with_our_globals(function):
 
 
 for _name in _COMPOSED:
-    globals()[_name] = _with_our_globals(getattr(_socket, _name))
+    globals()[_name] = _with_our_globals(getattr(_stdlib, _name))
