@@ -483,6 +483,39 @@ impl<T> Hub<T> {
         self.reactor.waiting()
     }
 
+    /// Takes the pending timers out, in the order in which they would be due.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.at(hub.now(), 't');
+    /// assert_eq!(hub.take_timers(), ['t']);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn take_timers(&mut self) -> Vec<T> {
+        self.timers.drain()
+    }
+
+    /// The pending timers with their deadlines, in no particular order.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// let soon = hub.now();
+    /// hub.at(soon, 't');
+    /// assert_eq!(hub.timers().next(), Some((soon, &'t')));
+    /// assert_eq!(hub.waiters().next(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn timers(&self) -> impl Iterator<Item = (Instant, &T)> {
+        self.timers.iter()
+    }
+
+    /// The values that wait for descriptors, in no particular order. [`Hub::timers`] shows an example.
+    pub fn waiters(&self) -> impl Iterator<Item = &T> {
+        self.reactor.values()
+    }
+
     /// How many values are ready, but for mail that has not been looked at.
     ///
     /// [`Hub::timers_len`] shows an example.

@@ -258,6 +258,25 @@ impl<T> Timers<T> {
         all
     }
 
+    /// The pending timers with their deadlines, in no particular order.
+    ///
+    /// ```
+    /// use eventlet::{clock::Instant, timers::Timers};
+    /// let mut timers = Timers::new();
+    /// timers.add(Instant::from_nanos(1), 'a');
+    /// assert_eq!(timers.iter().next(), Some((Instant::from_nanos(1), &'a')));
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
+        self.heap
+            .iter()
+            .filter_map(|entry| match self.slots.get(entry.slot() as usize)? {
+                Slot::Pending { order, value, .. } if *order == entry.order() => {
+                    Some((entry.deadline(), value))
+                }
+                _ => None,
+            })
+    }
+
     /// Empties a slot if it still belongs to this order.
     #[inline]
     fn release(&mut self, slot: u32, order: u32) -> Option<T> {

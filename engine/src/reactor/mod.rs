@@ -209,6 +209,21 @@ impl<T> Reactor<T> {
         self.waiters.len()
     }
 
+    /// The values that wait, in no particular order.
+    ///
+    /// ```
+    /// # use eventlet::reactor::{Interest, Reactor};
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// # use std::os::fd::AsRawFd;
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.watch(here.as_raw_fd(), Interest::Read, 'r')?;
+    /// assert_eq!(reactor.values().collect::<Vec<_>>(), [&'r']);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.waiters.values()
+    }
+
     /// Whether the next [`Reactor::block`] returns at once, whatever the kernel says.
     #[inline]
     pub(crate) fn has_instant(&self) -> bool {

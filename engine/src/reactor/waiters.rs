@@ -76,6 +76,11 @@ impl<T> Waiters<T> {
         self.len
     }
 
+    /// All values, in no particular order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| entry.value.as_ref())
+    }
+
     /// Appends to `list`, which is the one that `place` names.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, place: Place, value: T) -> Key {
