@@ -113,6 +113,12 @@ impl Pending {
         }
     }
 
+    /// An exception of PyO3's.
+    pub fn from_err(py: Python<'_>, error: PyErr) -> Pending {
+        error.restore(py);
+        Pending::take()
+    }
+
     /// The exception made of these parts, as `raise` takes them.
     pub fn new(kind: Object, value: Option<Object>, traceback: Option<Object>) -> Pending {
         Pending {

@@ -31,6 +31,12 @@ impl<T> GilCell<T> {
         f(unsafe { &mut *self.0.get() })
     }
 
+    /// Runs `f` on the value where no token can be had: in `__traverse__` only.
+    pub fn peek<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: the collector traverses with the GIL held, outside of any `with` (those run no Python code).
+        f(unsafe { &*self.0.get() })
+    }
+
     /// Puts `value` in and returns the old one.
     #[inline(always)]
     pub fn replace(&self, py: Python<'_>, value: T) -> T {

@@ -10,6 +10,7 @@
 
 mod descriptors;
 mod report;
+mod view;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use eventlet::clock::Clock;
 pub use eventlet::clock::Instant;
 use eventlet::hub::{Hub as Engine, TimerKey, Wait};
 use eventlet::inbox::Inbox;
@@ -32,7 +34,11 @@ pub use descriptors::{
     io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token,
     prevent_multiple_readers, prevents_multiple_readers, release,
 };
-pub use report::{is_system, set_exception_reports, squelch};
+pub use report::{exception_reports, is_system, set_exception_reports, squelch};
+pub use view::{
+    detects_blocking, existing_object, greenlet_of_thread, is_in_hub, parked_on_descriptors,
+    set_blocking_detection, timer_arguments,
+};
 
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Transfer, switch};
@@ -107,8 +113,15 @@ pub struct Hub {
     descriptors: RefCell<descriptors::Table>,
     running: Cell<bool>,
     stopping: Cell<bool>,
+    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS`.
+    hold: Cell<u8>,
     object: Slot,
 }
+
+/// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
+const IN_CALL: u8 = 1;
+/// `Hub::hold`: the blocking detector watches each step of the hub.
+const DETECTS: u8 = 2;
 
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
@@ -142,10 +155,14 @@ pub fn get(thread: &Thread) -> error::Result<Rc<Hub>> {
 
 #[cold]
 fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
-    let engine = Engine::new().map_err(|failure| {
-        // SAFETY: every caller holds the GIL.
-        error::io_error(unsafe { Python::assume_attached() }, failure)
-    })?;
+    // SAFETY: every caller holds the GIL.
+    let py = unsafe { Python::assume_attached() };
+    let backend = crate::hub_api::backend(py).map_err(|error| Raised::from_err(py, error))?;
+    if let Some(hub) = &*thread.hub.borrow() {
+        return Ok(Rc::clone(hub)); // choosing has used it
+    }
+    let engine = Engine::with_backend(backend, Clock::monotonic())
+        .map_err(|failure| error::io_error(py, failure))?;
     let inbox = engine.inbox();
     let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
     doors(|doors| doors.insert(serial, Arc::clone(&inbox)));
@@ -157,6 +174,7 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         descriptors: RefCell::new(descriptors::Table::default()),
         running: Cell::new(false),
         stopping: Cell::new(false),
+        hold: Cell::new(0),
         object: Slot::new(None),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
@@ -284,7 +302,7 @@ pub fn cancel(py: Python<'_>, handle: TimerHandle) -> Option<Py<PyAny>> {
 }
 
 /// Sends `wake` to another thread's hub; what a hub that is gone would have done needs no doing.
-fn forward(serial: u64, wake: Wake) {
+pub fn forward(serial: u64, wake: Wake) {
     let door = doors(|doors| doors.get(&serial).cloned());
     if let Some(door) = door {
         drop(door.send(wake));
@@ -514,6 +532,9 @@ impl Hub {
     /// The next thing that a parking greenlet can switch to by itself.
     #[inline(always)]
     fn next_direct(&self) -> Option<Wake> {
+        if self.hold.get() != 0 {
+            return None;
+        }
         let mut engine = self.engine.borrow_mut();
         if engine.peek()?.is_direct() {
             engine.next()
@@ -627,9 +648,22 @@ impl Hub {
 
     /// Acts on one wake-up in the hub greenlet. May switch: yes. An error ends the hub.
     fn fire(&self, py: Python<'_>, thread: &Thread, wake: Wake) -> error::Result<()> {
+        if self.hold.get() & DETECTS == 0 {
+            return self.act(py, thread, wake);
+        }
+        self.tell_detector(py, c"block_detect_pre")?;
+        let result = self.act(py, thread, wake);
+        self.tell_detector(py, c"block_detect_post")?;
+        result
+    }
+
+    fn act(&self, py: Python<'_>, thread: &Thread, wake: Wake) -> error::Result<()> {
         match wake {
             Wake::Call(callback, arg) => {
-                if let Err(failure) = callback(py, arg) {
+                self.hold.set(self.hold.get() | IN_CALL);
+                let called = callback(py, arg);
+                self.hold.set(self.hold.get() & !IN_CALL);
+                if let Err(failure) = called {
                     Raised::from_err(py, failure);
                     report::uncaught()?;
                 }
@@ -663,9 +697,14 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
         if let Transfer::Error(pending) = transfer {
             return Err(pending.restore());
         }
+        hub.hold.set(hub.hold.get() & !IN_CALL);
         hub.running.set(true);
         let result = hub.turn(py, thread);
         hub.running.set(false);
+        if hub.stopping.get() {
+            let timers = hub.engine.borrow_mut().take_timers();
+            drop(timers);
+        }
         hub.stopping.set(false);
         result.map(|()| Object::none())
     })
@@ -726,13 +765,6 @@ pub fn is_stopping(py: Python<'_>) -> PyResult<bool> {
 /// Tells the hub's loop to end after what it does now.
 pub fn stop(py: Python<'_>) -> PyResult<()> {
     this(py)?.stopping.set(true);
-    Ok(())
-}
-
-/// Drops every timer and ready green thread of this thread's hub.
-pub fn clear(py: Python<'_>) -> PyResult<()> {
-    let left = this(py)?.engine.borrow_mut().drain();
-    drop(left);
     Ok(())
 }
 

@@ -4,19 +4,27 @@ mod capi;
 #[cfg(not(Py_3_12))]
 mod deep_sort;
 mod error;
+mod event;
 mod gil_cell;
 mod greenlet;
+mod greenpool;
 mod greenthread;
 mod hub;
+mod hub_api;
 mod object;
 mod overflow;
 mod process;
 #[allow(unsafe_code)] // mirrors PyThreadState
 mod pystate;
+mod queue;
 mod select;
+mod semaphore;
 mod socket;
 mod thread;
+mod timeout;
+mod timer;
 mod trace;
+mod wait_queue;
 
 use pyo3::prelude::*;
 
@@ -30,6 +38,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     process::register(module)?;
     capi::register(module)?;
     greenthread::register(module)?;
+    event::register(module)?;
+    semaphore::register(module)?;
+    timer::register(module)?;
+    timeout::register(module)?;
+    queue::register(module)?;
+    greenpool::register(module)?;
+    hub_api::register(module)?;
     socket::register(module)?;
     select::register(module)
 }

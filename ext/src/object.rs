@@ -71,6 +71,14 @@ impl Object {
         ptr
     }
 
+    /// The same reference as PyO3's owner: for visiting, not for keeping.
+    #[inline]
+    pub fn as_py(&self) -> &Py<PyAny> {
+        // SAFETY: both are one non-null pointer to a live object (`repr(transparent)`), and the borrow cannot be
+        // dropped.
+        unsafe { &*ptr::from_ref(self).cast::<Py<PyAny>>() }
+    }
+
     /// A PyO3 view of it.
     #[inline]
     pub fn bind<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {

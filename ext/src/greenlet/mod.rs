@@ -336,6 +336,11 @@ pub fn exit_class() -> *mut ffi::PyObject {
     EXCEPTIONS.get().expect("set by the import").exit.as_ptr()
 }
 
+/// `greenlet.GreenletExit`.
+pub fn exit_object() -> &'static Py<PyAny> {
+    &EXCEPTIONS.get().expect("set by the import").exit
+}
+
 static STACK_SIZE: OnceLock<usize> = OnceLock::new();
 
 /// Bytes of C stack of a greenlet.

@@ -17,6 +17,11 @@ pub fn set_exception_reports(py: Python<'_>, state: bool) {
     REPORTS.set(py, state);
 }
 
+/// Whether exceptions of timers and green threads are printed.
+pub fn exception_reports(py: Python<'_>) -> bool {
+    REPORTS.get(py)
+}
+
 /// Whether an exception (class or instance) belongs to the main greenlet.
 pub fn is_system(exception: *mut ffi::PyObject) -> bool {
     // SAFETY: a static of the interpreter.

@@ -1,0 +1,91 @@
+//! What the Python view of a hub (`hub_api`) asks of it beyond parking and waking.
+
+use std::ffi::{CStr, c_int};
+
+use eventlet::reactor::Interest;
+use pyo3::prelude::*;
+
+use super::{DETECTS, Hub, Instant, Reason, Wake, hub_greenlet, in_hub_greenlet, this};
+use crate::error::{self, Raised};
+use crate::greenlet::Gr;
+use crate::object::Object;
+use crate::thread::Thread;
+
+/// The Python object that stands for this thread's hub; `None` without hub or object. Makes neither.
+pub fn existing_object() -> Option<Object> {
+    let thread = Thread::existing()?;
+    let hub = thread.hub.borrow().clone()?;
+    hub.object.get()
+}
+
+/// Whether the calling code runs in its thread's hub greenlet.
+pub fn is_in_hub(_py: Python<'_>) -> bool {
+    Thread::existing().is_some_and(in_hub_greenlet)
+}
+
+/// The hub greenlet of the calling thread, made if need be.
+pub fn greenlet_of_thread(py: Python<'_>) -> PyResult<Object> {
+    Thread::get()
+        .ok_or(Raised)
+        .and_then(hub_greenlet)
+        .map_err(|raised| raised.into_err(py))
+}
+
+/// The arguments of the pending calls of this thread's hub, with when they are due.
+pub fn timer_arguments(py: Python<'_>) -> PyResult<Vec<(Instant, Bound<'_, PyAny>)>> {
+    let hub = this(py)?;
+    let engine = hub.engine.borrow();
+    let calls = engine.timers().filter_map(|(due, wake)| match wake {
+        Wake::Call(_, argument) => Some((due, argument.bind(py).clone())),
+        _ => None,
+    });
+    Ok(calls.collect())
+}
+
+/// The greenlets of this thread that wait for descriptors: which, and whether to write.
+pub fn parked_on_descriptors(py: Python<'_>) -> PyResult<Vec<(Bound<'_, PyAny>, c_int, bool)>> {
+    let hub = this(py)?;
+    let engine = hub.engine.borrow();
+    let parked = engine.waiters().filter_map(|wake| {
+        let Wake::Resume(greenlet, _) = wake else {
+            return None;
+        };
+        match Gr::from_object(greenlet).get().reason.get()? {
+            Reason::Fd { fd, interest } => {
+                Some((greenlet.bind(py), fd, interest == Interest::Write))
+            }
+            _ => None,
+        }
+    });
+    Ok(parked.collect())
+}
+
+/// Has the blocking detector watch each step of this thread's hub, or not.
+pub fn set_blocking_detection(py: Python<'_>, state: bool) -> PyResult<()> {
+    let hub = this(py)?;
+    let others = hub.hold.get() & !DETECTS;
+    hub.hold.set(if state { others | DETECTS } else { others });
+    Ok(())
+}
+
+/// Whether it does.
+pub fn detects_blocking(py: Python<'_>) -> PyResult<bool> {
+    Ok(this(py)?.hold.get() & DETECTS != 0)
+}
+
+impl Hub {
+    /// Calls a method of the Python view that arms or disarms the blocking detector.
+    #[cold]
+    pub(super) fn tell_detector(&self, py: Python<'_>, method: &CStr) -> error::Result<()> {
+        let Some(object) = self.object.get() else {
+            return Ok(());
+        };
+        let called = object
+            .bind(py)
+            .getattr(method.to_str().expect("an identifier"))
+            .and_then(|call| call.call0());
+        called
+            .map(drop)
+            .map_err(|error| Raised::from_err(py, error))
+    }
+}

@@ -1,0 +1,517 @@
+//! The hub as Python sees it: `get_hub()`, its methods, and `trampoline`.
+//!
+//! The object is a view of one thread's hub: `serial` names which. Timers may be scheduled through it from any OS
+//! thread; they are then armed by the hub's own thread. The classes of `eventlet.hubs` derive from `Hub` and keep
+//! listeners with Python callbacks; which of them a thread uses is asked of the chooser that `eventlet.hubs` sets.
+
+use eventlet::hub::WatchKey;
+use eventlet::reactor::{Backend, Interest};
+use pyo3::exceptions::{PyAssertionError, PyException, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::event::error_of;
+use crate::hub::{self, Wake, Woken};
+use crate::timeout::Timeout;
+use crate::timer::{LocalTimer, Timer};
+
+pyo3::create_exception!(
+    eventlet.hubs,
+    HubError,
+    PyException,
+    "A hub that is not to be had."
+);
+
+/// What answers the class of the calling thread's hub.
+static CHOOSER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The class of the calling thread's hub, as `eventlet.hubs` chooses it.
+fn chosen(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    CHOOSER
+        .get(py)
+        .map(|chooser| chooser.bind(py).call0())
+        .transpose()
+}
+
+/// How a new hub of the calling thread asks the kernel.
+pub fn backend(py: Python<'_>) -> PyResult<Backend> {
+    let Some(class) = chosen(py)? else {
+        return Ok(Backend::default());
+    };
+    match class.getattr("BACKEND")?.extract::<&str>()? {
+        "epoll" => Ok(Backend::Epoll),
+        "poll" => Ok(Backend::Poll),
+        other => Err(HubError::new_err(format!("no hub waits by {other:?}"))),
+    }
+}
+
+/// Set the function that answers the class of the calling thread's hub. For `eventlet.hubs`.
+#[pyfunction]
+pub fn set_hub_chooser(py: Python<'_>, chooser: Py<PyAny>) {
+    // The first one stays: a second import of `eventlet.hubs` chooses the same way.
+    drop(
+        CHOOSER
+            .set(py, chooser)
+            .map_err(|chooser| chooser.into_bound(py)),
+    );
+}
+
+/// The hub of the calling OS thread, made when it is first asked for. *May switch: no.*
+///
+/// >>> import eventlet.hubs
+/// >>> eventlet.hubs.get_hub() is eventlet.hubs.get_hub()
+/// True
+#[pyfunction]
+pub fn get_hub(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    if let Some(object) = hub::object(py)? {
+        return Ok(object.into_bound(py));
+    }
+    let class = match chosen(py)? {
+        Some(class) => class,
+        None => py.get_type::<Hub>().into_any(),
+    };
+    let object = class.call0()?;
+    if !object.is_instance_of::<Hub>() {
+        return Err(HubError::new_err(format!(
+            "{} is no eventlet hub",
+            class.repr()?
+        )));
+    }
+    hub::set_object(py, object.clone().into())?;
+    Ok(object)
+}
+
+/// The hub of the calling OS thread; None if it has none yet. *May switch: no.*
+#[pyfunction]
+pub fn existing_hub(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    Ok(hub::existing_object().map(|object| object.into_bound(py)))
+}
+
+/// Drop the hub of the calling OS thread, with every timer and waiter. For `use_hub`. *May switch: no.*
+#[pyfunction]
+pub fn drop_hub(py: Python<'_>) -> PyResult<()> {
+    hub::discard(py)
+}
+
+/// Whether a second green thread that waits for the same descriptor and direction is refused.
+#[pyfunction]
+#[pyo3(signature = (state=None))]
+pub fn prevent_multiple_readers(py: Python<'_>, state: Option<bool>) -> bool {
+    if let Some(state) = state {
+        hub::prevent_multiple_readers(py, state);
+    }
+    hub::prevents_multiple_readers(py)
+}
+
+/// Listeners with Python callbacks: the engine's registration of one.
+#[pyclass(frozen, module = "greenlet._core")]
+pub struct Watch {
+    key: WatchKey,
+}
+
+/// Runs in the hub when a watched descriptor is ready. The argument is a pair of function and argument.
+fn ready(py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
+    let (callback, argument): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+        call.into_bound(py).extract()?;
+    callback.call1((argument,)).map(drop)
+}
+
+/// Runs in the hub of the thread that a timer was scheduled for from another one.
+fn arm(py: Python<'_>, timer: Py<PyAny>) -> PyResult<()> {
+    let timer = timer.into_bound(py).cast_into::<Timer>()?;
+    if timer.get().is_pending(py) {
+        Timer::set_from_now(&timer).map(drop)
+    } else {
+        Ok(())
+    }
+}
+
+/// One OS thread's hub. Its subclasses in `eventlet.hubs` are what programs use.
+#[pyclass(subclass, frozen, weakref, dict, module = "greenlet._core")]
+pub struct Hub {
+    serial: u64,
+}
+
+impl Hub {
+    fn schedule<'py>(&self, timer: Bound<'py, Timer>) -> PyResult<Bound<'py, Timer>> {
+        let py = timer.py();
+        if hub::serial(py)? == self.serial {
+            Timer::set_from_now(&timer)?;
+        } else {
+            // Checked here, so that the caller hears of a bad number.
+            timer.get().seconds(py).extract::<f64>(py)?;
+            hub::forward(
+                self.serial,
+                Wake::Call(arm, timer.clone().into_any().unbind()),
+            );
+        }
+        Ok(timer)
+    }
+
+    fn own(&self, py: Python<'_>) -> PyResult<()> {
+        if hub::serial(py)? == self.serial {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "this hub belongs to another thread, or was replaced by use_hub()",
+        ))
+    }
+}
+
+#[pymethods]
+impl Hub {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        py: Python<'_>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Hub> {
+        Ok(Hub {
+            serial: hub::serial(py)?,
+        })
+    }
+
+    /// Suspend the current greenlet until somebody switches to it; what is switched in is returned.
+    ///
+    /// Raises AssertionError in the hub itself. *May switch: yes.*
+    fn switch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        slf.get().own(py)?;
+        if hub::is_in_hub(py) {
+            return Err(PyAssertionError::new_err(
+                "Cannot switch to MAINLOOP from MAINLOOP",
+            ));
+        }
+        let current = hub::current_greenlet(py)?.into_bound(py);
+        if let Some(switch_out) = current.getattr_opt(pyo3::intern!(py, "switch_out"))?
+            && let Err(error) = switch_out.call0()
+        {
+            hub::squelch(py, crate::error::Pending::from_err(py, error));
+        }
+        drop(current);
+        hub::switch_away()
+            .map(|value| value.into_bound(py))
+            .map_err(|raised| raised.into_err(py))
+    }
+
+    /// Call `cb(*args, **kw)` in the hub after *seconds*; returns the `Timer`. *May switch: no.*
+    ///
+    /// >>> import eventlet
+    /// >>> timer = eventlet.hubs.get_hub().schedule_call_global(60, print, "tea")
+    /// >>> timer.cancel()
+    #[pyo3(signature = (seconds, cb, *args, **kw))]
+    fn schedule_call_global<'py>(
+        &self,
+        seconds: &Bound<'py, PyAny>,
+        cb: Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kw: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Timer>> {
+        self.schedule(Timer::for_call(seconds.py(), seconds, cb, args, kw)?)
+    }
+
+    /// Like `schedule_call_global`, but nothing is called if the current greenlet has ended by then.
+    #[pyo3(signature = (seconds, cb, *args, **kw))]
+    fn schedule_call_local<'py>(
+        &self,
+        seconds: &Bound<'py, PyAny>,
+        cb: Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kw: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Timer>> {
+        self.schedule(LocalTimer::for_call(seconds.py(), seconds, cb, args, kw)?)
+    }
+
+    /// Schedule a timer made by hand; returns the hub's clock at which it is due. *May switch: no.*
+    fn add_timer(&self, timer: &Bound<'_, Timer>) -> PyResult<f64> {
+        let py = timer.py();
+        self.own(py)?;
+        Timer::set_from_now(timer).map(hub::seconds_of)
+    }
+
+    /// Number of timers that are pending.
+    fn get_timers_count(&self, py: Python<'_>) -> PyResult<usize> {
+        hub::with_hub(py, |engine| engine.timers_len())
+    }
+
+    /// The pending timers made from Python, as pairs of due time and `Timer`.
+    #[getter]
+    fn timers<'py>(&self, py: Python<'py>) -> PyResult<Vec<(f64, Bound<'py, PyAny>)>> {
+        hub::timer_arguments(py).map(|all| {
+            let timers = all
+                .into_iter()
+                .filter(|(_, argument)| argument.is_instance_of::<Timer>());
+            timers
+                .map(|(due, argument)| (hub::seconds_of(due), argument))
+                .collect()
+        })
+    }
+
+    /// Seconds of the clock that timers go by.
+    fn clock(&self, py: Python<'_>) -> PyResult<f64> {
+        hub::with_hub(py, |engine| hub::seconds_of(engine.now()))
+    }
+
+    /// The hub's greenlet: the parent of green threads.
+    #[getter]
+    fn greenlet<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.own(py)?;
+        hub::greenlet_of_thread(py).map(|greenlet| greenlet.into_bound(py))
+    }
+
+    /// Make a new greenlet for the hub if its own has ended.
+    fn ensure_greenlet(&self, py: Python<'_>) -> PyResult<()> {
+        self.greenlet(py).map(drop)
+    }
+
+    /// Whether the hub's loop runs.
+    #[getter]
+    fn running(&self, py: Python<'_>) -> PyResult<bool> {
+        hub::is_running(py)
+    }
+
+    /// Whether the hub's loop was told to end.
+    #[getter]
+    fn stopping(&self, py: Python<'_>) -> PyResult<bool> {
+        hub::is_stopping(py)
+    }
+
+    /// End the hub's loop after what it does now, and forget its timers.
+    ///
+    /// *wait* true runs the hub until then; only from the main greenlet, since the others are forgotten. Raises
+    /// AssertionError for it in the hub itself. *May switch: if wait is true.*
+    #[pyo3(signature = (wait=false))]
+    fn abort(slf: &Bound<'_, Self>, wait: bool) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().own(py)?;
+        if hub::is_running(py)? {
+            hub::stop(py)?;
+        }
+        if !wait {
+            return Ok(());
+        }
+        if hub::is_in_hub(py) {
+            return Err(PyAssertionError::new_err(
+                "Can't abort with wait from inside the hub's greenlet.",
+            ));
+        }
+        hub::call_soon(py, |_, _| Ok(()), py.None())?;
+        Hub::switch(slf).map(drop)
+    }
+
+    /// Whether exceptions of timers and green threads are printed.
+    #[getter]
+    fn debug_exceptions(&self, py: Python<'_>) -> bool {
+        hub::exception_reports(py)
+    }
+
+    #[setter(debug_exceptions)]
+    fn set_debug_exceptions(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        hub::set_exception_reports(py, value.is_truthy()?);
+        Ok(())
+    }
+
+    /// Whether the blocking detector watches what runs.
+    #[getter]
+    fn debug_blocking(&self, py: Python<'_>) -> PyResult<bool> {
+        hub::detects_blocking(py)
+    }
+
+    #[setter(debug_blocking)]
+    fn set_debug_blocking(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        hub::set_blocking_detection(py, value.is_truthy()?)
+    }
+
+    /// Call `callback(argument)` in the hub once *fileno* is ready to be read, or written if *write*. For
+    /// `BaseHub.add`.
+    fn watch<'py>(
+        &self,
+        py: Python<'py>,
+        fileno: i32,
+        write: bool,
+        callback: Bound<'py, PyAny>,
+        argument: Bound<'py, PyAny>,
+    ) -> PyResult<Watch> {
+        self.own(py)?;
+        let interest = if write {
+            Interest::Write
+        } else {
+            Interest::Read
+        };
+        let call = (callback, argument).into_pyobject(py)?.into_any().unbind();
+        let key = hub::with_hub(py, |engine| {
+            engine.watch(fileno, interest, Wake::Call(ready, call))
+        })??;
+        Ok(Watch { key })
+    }
+
+    /// Take back what `watch` returned.
+    fn unwatch(&self, py: Python<'_>, watch: &Bound<'_, Watch>) -> PyResult<()> {
+        if self.own(py).is_ok() {
+            let call = hub::with_hub(py, |engine| engine.unwatch(watch.get().key))?;
+            drop(call);
+        }
+        Ok(())
+    }
+
+    /// The green threads that wait for descriptors: triples of greenlet, descriptor, and whether to write.
+    fn parked_on_descriptors<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(Bound<'py, PyAny>, i32, bool)>> {
+        hub::parked_on_descriptors(py)
+    }
+}
+
+/// Wait until the descriptor *fd* (or object with `fileno()`) can be read, or written.
+///
+/// Exactly one of *read* and *write* is true. After *timeout* seconds (None: never) *timeout_exc* is raised, an
+/// instance or a class. *mark_as_closed* is called if the descriptor is found to have been closed and used again
+/// meanwhile. Returns the descriptor. Raises RuntimeError in the hub itself, for a second green thread that waits
+/// for the same, and for both or none of *read* and *write*; `IOClosed` if the descriptor is closed.
+/// *May switch: yes.*
+///
+/// >>> import os
+/// >>> from eventlet import hubs
+/// >>> here, there = os.pipe()
+/// >>> hubs.trampoline(there, write=True) == there
+/// True
+/// >>> os.close(here), os.close(there)
+/// (None, None)
+#[pyfunction]
+#[pyo3(signature = (fd, read=None, write=None, timeout=None, timeout_exc=None, mark_as_closed=None))]
+pub fn trampoline<'py>(
+    py: Python<'py>,
+    fd: &Bound<'py, PyAny>,
+    read: Option<&Bound<'py, PyAny>>,
+    write: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    timeout_exc: Option<Bound<'py, PyAny>>,
+    mark_as_closed: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if hub::is_in_hub(py) {
+        return Err(PyRuntimeError::new_err(
+            "do not call blocking functions from the mainloop",
+        ));
+    }
+    let truth = |flag: Option<&Bound<'py, PyAny>>| flag.map_or(Ok(false), |flag| flag.is_truthy());
+    let interest = match (truth(read)?, truth(write)?) {
+        (true, true) => {
+            return Err(PyRuntimeError::new_err(
+                "not allowed to trampoline for reading and writing",
+            ));
+        }
+        (true, false) => Interest::Read,
+        (false, true) => Interest::Write,
+        (false, false) => return Err(PyRuntimeError::new_err("trampoline() needs read or write")),
+    };
+    let fileno = match fd.getattr_opt(pyo3::intern!(py, "fileno"))? {
+        Some(fileno) => fileno.call0()?,
+        None => fd.clone(),
+    };
+    let number: i32 = fileno.extract().map_err(|_| {
+        let kind = fileno.get_type();
+        PyTypeError::new_err(format!(
+            "a descriptor is an int or has a fileno() that returns one, not {kind}"
+        ))
+    })?;
+    let deadline = timeout
+        .map(|seconds| hub::deadline_in(py, seconds))
+        .transpose()?;
+    let closer = mark_as_closed
+        .map(|closer| Closer::register(py, number, closer))
+        .transpose()?;
+    let woken = hub::park_fd(py, number, interest, deadline);
+    let closed = closer.map_or(Ok(()), |closer| closer.withdraw(py));
+    match woken? {
+        Woken::Waker => closed.map(|()| fileno),
+        Woken::Switched(value) => Ok(value.into_bound(py)),
+        Woken::TimedOut => {
+            let what = timeout_exc.unwrap_or_else(|| py.get_type::<Timeout>().into_any());
+            Err(error_of(&PyTuple::new(py, [what])?))
+        }
+    }
+}
+
+/// A `mark_as_closed` function while its caller waits.
+struct Closer<'py> {
+    fileno: i32,
+    key: Bound<'py, PyAny>,
+    all: Bound<'py, PyDict>,
+}
+
+impl<'py> Closer<'py> {
+    fn register(py: Python<'py>, fileno: i32, closer: Bound<'py, PyAny>) -> PyResult<Closer<'py>> {
+        let all = get_hub(py)?.getattr("_closers")?.cast_into::<PyDict>()?;
+        let of_fileno = match all.get_item(fileno)? {
+            Some(of_fileno) => of_fileno.cast_into::<PyDict>()?,
+            None => {
+                let fresh = PyDict::new(py);
+                all.set_item(fileno, &fresh)?;
+                fresh
+            }
+        };
+        let key = hub::current_greenlet(py)?.into_bound(py);
+        of_fileno.set_item(&key, closer)?;
+        Ok(Closer { fileno, key, all })
+    }
+
+    fn withdraw(self, _py: Python<'py>) -> PyResult<()> {
+        if let Some(of_fileno) = self.all.get_item(self.fileno)? {
+            let of_fileno = of_fileno.cast_into::<PyDict>()?;
+            if of_fileno.contains(&self.key)? {
+                of_fileno.del_item(&self.key)?;
+            }
+            if of_fileno.is_empty() {
+                self.all.del_item(self.fileno)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Take note that the descriptor *fd* was closed: who waits for it gets `IOClosed`. *May switch: no.*
+#[pyfunction]
+pub fn notify_close(py: Python<'_>, fd: i32) {
+    hub::notify_close(py, fd);
+}
+
+/// Take note that *fd* is a new descriptor: who waits for an old one of that number gets `IOClosed`.
+/// *May switch: no.*
+#[pyfunction]
+pub fn notify_opened(py: Python<'_>, fd: i32) -> PyResult<()> {
+    match existing_hub(py)? {
+        Some(hub) => hub
+            .call_method1(pyo3::intern!(py, "mark_as_reopened"), (fd,))
+            .map(drop),
+        None => {
+            hub::notify_opened(py, fd);
+            Ok(())
+        }
+    }
+}
+
+/// For `BaseHub.mark_as_reopened`: the native part.
+#[pyfunction]
+pub fn forget_reopened(py: Python<'_>, fd: i32) {
+    hub::notify_opened(py, fd);
+}
+
+/// Adds what this file defines.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_class::<Hub>()?;
+    module.add("HubError", py.get_type::<HubError>())?;
+    module.add("IOClosed", hub::io_closed_class(py)?)?;
+    module.add_function(wrap_pyfunction!(get_hub, module)?)?;
+    module.add_function(wrap_pyfunction!(existing_hub, module)?)?;
+    module.add_function(wrap_pyfunction!(drop_hub, module)?)?;
+    module.add_function(wrap_pyfunction!(set_hub_chooser, module)?)?;
+    module.add_function(wrap_pyfunction!(prevent_multiple_readers, module)?)?;
+    module.add_function(wrap_pyfunction!(trampoline, module)?)?;
+    module.add_function(wrap_pyfunction!(notify_close, module)?)?;
+    module.add_function(wrap_pyfunction!(notify_opened, module)?)?;
+    module.add_function(wrap_pyfunction!(forget_reopened, module)?)
+}

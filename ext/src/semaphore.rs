@@ -1,0 +1,658 @@
+//! `Semaphore`, `BoundedSemaphore`, `CappedSemaphore` and `Lock`: one counter and one wait queue.
+//!
+//! `release` raises the counter and wakes the first waiter, which takes the unit when it runs. Until then a
+//! non-blocking or timed acquire may take it, and the waiter goes back to the front of the queue. Invariant:
+//! after every operation as many waiters are woken as there are units, or all of them (`grant`); so a unit
+//! whose taker was killed or timed out before its turn goes to the next one.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::gil_cell::GilCell;
+use crate::hub::{self, Reason, Waiter, Woken};
+use crate::wait_queue::WaitQueue;
+
+/// An argument of which only the truth value counts.
+pub struct Truth(pub bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Truth> {
+        object.is_truthy().map(Truth)
+    }
+}
+
+struct State {
+    counter: i64,
+    waiters: WaitQueue<()>,
+}
+
+impl State {
+    /// Restores the invariant of the module.
+    fn grant(&mut self, py: Python<'_>) {
+        while self.waiters.waiting() > 0 && self.counter > self.waiters.woken() as i64 {
+            if !self.waiters.wake_one(py, |()| ()) {
+                break;
+            }
+        }
+    }
+
+    fn take(&mut self) -> bool {
+        let free = self.counter > 0;
+        if free {
+            self.counter -= 1;
+        }
+        free
+    }
+}
+
+/// A counter of units that green threads (and OS threads) take and give back.
+///
+/// *value* is the number of units at the start. `acquire` waits while there are none. Usable in a `with` block.
+/// Raises TypeError for text that is no number and ValueError for a negative value.
+///
+/// >>> import eventlet
+/// >>> seats = eventlet.Semaphore(2)
+/// >>> with seats:
+/// ...     seats.counter
+/// 1
+#[pyclass(subclass, frozen, weakref, dict, module = "eventlet.semaphore")]
+pub struct Semaphore {
+    state: GilCell<State>,
+    reason: Reason,
+}
+
+impl Semaphore {
+    /// A semaphore with this many units, which may be negative after `GreenPool.resize`.
+    pub fn with_counter(counter: i64, reason: Reason) -> Semaphore {
+        Semaphore {
+            state: GilCell::new(State {
+                counter,
+                waiters: WaitQueue::new(),
+            }),
+            reason,
+        }
+    }
+
+    /// Units that are free.
+    pub fn units(&self, py: Python<'_>) -> i64 {
+        self.state.with(py, |state| state.counter)
+    }
+
+    /// Units less the greenlets that wait for one.
+    pub fn surplus(&self, py: Python<'_>) -> i64 {
+        self.state
+            .with(py, |state| state.counter - state.waiters.len() as i64)
+    }
+
+    /// Adds `difference` to the counter; wakes waiters if there are units for them.
+    pub fn add(&self, py: Python<'_>, difference: i64) {
+        self.state.with(py, |state| {
+            state.counter = state.counter.saturating_add(difference);
+            state.grant(py);
+        });
+    }
+
+    /// Gives one unit back.
+    pub fn give(&self, py: Python<'_>) {
+        self.add(py, 1);
+    }
+
+    /// Takes a unit if that needs no waiting, even before greenlets that wait.
+    pub fn try_take(&self, py: Python<'_>) -> bool {
+        self.state.with(py, State::take)
+    }
+
+    /// Takes a unit after those who wait already; false after the deadline. May switch: yes.
+    #[inline]
+    pub fn take(&self, py: Python<'_>, deadline: Option<hub::Instant>) -> PyResult<bool> {
+        let at_once = self.state.with(py, |state| {
+            (deadline.is_some() || state.waiters.is_empty()) && state.take()
+        });
+        if at_once {
+            Ok(true)
+        } else {
+            self.take_later(py, deadline)
+        }
+    }
+
+    fn take_later(&self, py: Python<'_>, deadline: Option<hub::Instant>) -> PyResult<bool> {
+        let waiter = match Waiter::current(py) {
+            Ok(waiter) => waiter,
+            // No greenlet can wait any more: the counter decides.
+            Err(_) if crate::process::finalizing() => return Ok(self.try_take(py)),
+            Err(error) => return Err(error),
+        };
+        let key = self.state.with(py, |state| {
+            let key = state.waiters.push(waiter, ());
+            state.grant(py);
+            key
+        });
+        loop {
+            let woken = hub::park(py, self.reason, deadline);
+            let done = match woken {
+                Ok(Woken::TimedOut) => Some(Ok(false)),
+                Err(error) => Some(Err(error)),
+                Ok(Woken::Waker) => None,
+                Ok(Woken::Switched(value)) => {
+                    drop(value.into_bound(py));
+                    None
+                }
+            };
+            let done = match done {
+                None => self.state.with(py, State::take).then_some(Ok(true)),
+                done => done,
+            };
+            if let Some(result) = done {
+                let entry = self.state.with(py, |state| {
+                    let entry = state.waiters.remove(key);
+                    state.grant(py);
+                    entry
+                });
+                drop(entry);
+                return result;
+            }
+            let waiter = Waiter::current(py)?;
+            let old = self.state.with(py, |state| {
+                let old = state.waiters.wait_again(key, waiter);
+                state.grant(py);
+                old
+            });
+            drop(old);
+        }
+    }
+
+    fn acquire_with(&self, py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let timeout = timeout.filter(|seconds| *seconds != -1.0);
+        if timeout.is_some_and(|seconds| seconds < 0.0) {
+            return Err(PyValueError::new_err(
+                "timeout value must be strictly positive",
+            ));
+        }
+        if !blocking {
+            if timeout.is_some() {
+                return Err(PyValueError::new_err(
+                    "can't specify timeout for non-blocking acquire",
+                ));
+            }
+            return Ok(self.try_take(py));
+        }
+        let deadline = timeout
+            .map(|seconds| hub::deadline_in(py, seconds))
+            .transpose()?;
+        self.take(py, deadline)
+    }
+
+    fn numbers(&self, py: Python<'_>) -> (i64, usize) {
+        self.state
+            .with(py, |state| (state.counter, state.waiters.len()))
+    }
+}
+
+/// The `value` argument as upstream reads it.
+fn parse_value(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let py = value.py();
+    let number: i64 = if value.is_exact_instance_of::<PyInt>() {
+        value.extract()?
+    } else {
+        let number = py.get_type::<PyInt>().call1((value,)).map_err(|error| {
+            if !error.is_instance_of::<PyValueError>(py) {
+                return error;
+            }
+            let reason = error.value(py).to_string();
+            let kind = value.get_type().to_string();
+            PyTypeError::new_err(format!(
+                "Semaphore() expect value :: int, actual: {kind} {reason}"
+            ))
+        })?;
+        number.extract()?
+    };
+    if number < 0 {
+        return Err(PyValueError::new_err(format!(
+            "Semaphore() expect value >= 0, actual: {number}"
+        )));
+    }
+    Ok(number)
+}
+
+#[pymethods]
+impl Semaphore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> Semaphore {
+        Semaphore::with_counter(1, Reason::Semaphore)
+    }
+
+    #[pyo3(signature = (value=None))]
+    fn __init__(&self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let counter = value.map_or(Ok(1), parse_value)?;
+        self.state.with(py, |state| state.counter = counter);
+        Ok(())
+    }
+
+    /// Take a unit; True if it was taken.
+    ///
+    /// With *blocking* false the answer comes at once. *timeout* is in seconds; None or -1 waits for ever. Raises
+    /// ValueError for another negative timeout and for a timeout without blocking. *May switch: yes.*
+    ///
+    /// >>> import eventlet
+    /// >>> eventlet.Semaphore(0).acquire(timeout=0.001)
+    /// False
+    #[pyo3(signature = (blocking=Truth(true), timeout=None), text_signature = "(self, blocking=True, timeout=None)")]
+    fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: Option<f64>) -> PyResult<bool> {
+        self.acquire_with(py, blocking.0, timeout)
+    }
+
+    /// Give a unit back and wake the first waiter; always True. *blocking* is for symmetry with
+    /// `CappedSemaphore` and changes nothing. *May switch: no.*
+    #[pyo3(signature = (blocking=None))]
+    fn release(&self, py: Python<'_>, blocking: Option<&Bound<'_, PyAny>>) -> bool {
+        let _ = blocking; // documented: accepted for symmetry
+        self.give(py);
+        true
+    }
+
+    /// Whether `acquire` would wait.
+    fn locked(&self, py: Python<'_>) -> bool {
+        self.units(py) <= 0
+    }
+
+    /// False: a release never waits.
+    fn bounded(&self) -> bool {
+        false
+    }
+
+    /// Units that are free, less the green threads that wait for one.
+    #[getter]
+    fn balance(&self, py: Python<'_>) -> i64 {
+        self.surplus(py)
+    }
+
+    /// Units that are free.
+    #[getter]
+    fn counter(&self, py: Python<'_>) -> i64 {
+        self.units(py)
+    }
+
+    #[setter(counter)]
+    fn set_counter(&self, py: Python<'_>, value: i64) {
+        self.state.with(py, |state| {
+            state.counter = value;
+            state.grant(py);
+        });
+    }
+
+    #[getter(_waiters)]
+    fn waiters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let greenlets: Vec<Py<PyAny>> = self.state.with(py, |state| {
+            state
+                .waiters
+                .entries()
+                .map(|entry| entry.waiter.greenlet().as_py().clone_ref(py))
+                .collect()
+        });
+        py.import("collections")?
+            .getattr("deque")?
+            .call1((greenlets,))
+    }
+
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get_type().is(py.get_type::<Semaphore>()) {
+            return slf.get().take(py, None).map(drop);
+        }
+        slf.call_method0(pyo3::intern!(py, "acquire")).map(drop)
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __exit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get_type().is(py.get_type::<Semaphore>()) {
+            slf.get().give(py);
+            return Ok(());
+        }
+        slf.call_method0(pyo3::intern!(py, "release")).map(drop)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (counter, waiters) = slf.get().numbers(slf.py());
+        let class = slf.get_type().name()?;
+        Ok(format!(
+            "<{class} at {:#x} c={counter} _w[{waiters}]>",
+            slf.as_ptr() as usize
+        ))
+    }
+
+    fn __str__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (counter, waiters) = slf.get().numbers(slf.py());
+        Ok(format!(
+            "<{} c={counter} _w[{waiters}]>",
+            slf.get_type().name()?
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.state.peek(|state| {
+            state
+                .waiters
+                .entries()
+                .try_for_each(|entry| visit.call(entry.waiter.greenlet().as_py()))
+        })
+    }
+}
+
+/// A semaphore that refuses more releases than acquires with ValueError.
+///
+/// >>> import eventlet
+/// >>> eventlet.BoundedSemaphore(1).release()
+/// Traceback (most recent call last):
+///     ...
+/// ValueError: Semaphore released too many times
+#[pyclass(extends = Semaphore, subclass, frozen, module = "eventlet.semaphore")]
+pub struct BoundedSemaphore {
+    original: GilCell<i64>,
+}
+
+impl BoundedSemaphore {
+    fn give(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, semaphore) = (slf.py(), slf.as_super().get());
+        if semaphore.units(py) >= slf.get().original.get(py) {
+            return Err(PyValueError::new_err("Semaphore released too many times"));
+        }
+        semaphore.give(py);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl BoundedSemaphore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> PyClassInitializer<BoundedSemaphore> {
+        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Semaphore)).add_subclass(
+            BoundedSemaphore {
+                original: GilCell::new(1),
+            },
+        )
+    }
+
+    #[pyo3(signature = (value=None))]
+    fn __init__(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        slf.as_super().get().__init__(py, value)?;
+        slf.get().original.set(py, slf.as_super().get().units(py));
+        Ok(())
+    }
+
+    /// Give a unit back. Raises ValueError if all of them are free already. *May switch: no.*
+    #[pyo3(signature = (blocking=None))]
+    fn release(slf: &Bound<'_, Self>, blocking: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let _ = blocking; // documented in Semaphore: accepted for symmetry
+        BoundedSemaphore::give(slf).map(|()| true)
+    }
+
+    /// The number of units at the start.
+    #[getter]
+    fn original_counter(&self, py: Python<'_>) -> i64 {
+        self.original.get(py)
+    }
+
+    #[setter(original_counter)]
+    fn set_original_counter(&self, py: Python<'_>, value: i64) {
+        self.original.set(py, value);
+    }
+}
+
+/// A lock for green threads and OS threads, with the interface of `threading.Lock`.
+///
+/// >>> from eventlet.lock import Lock
+/// >>> lock = Lock()
+/// >>> with lock:
+/// ...     lock.locked()
+/// True
+#[pyclass(extends = Semaphore, subclass, frozen, module = "eventlet.lock")]
+pub struct Lock;
+
+impl Lock {
+    fn give(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, semaphore) = (slf.py(), slf.as_super().get());
+        if semaphore.units(py) > 0 {
+            return Err(PyRuntimeError::new_err("release unlocked lock"));
+        }
+        semaphore.give(py);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Lock {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> PyClassInitializer<Lock> {
+        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Lock)).add_subclass(Lock)
+    }
+
+    /// Unlock. Raises RuntimeError if the lock is free. *May switch: no.*
+    #[pyo3(signature = (blocking=None))]
+    fn release(slf: &Bound<'_, Self>, blocking: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let _ = blocking; // documented in Semaphore: accepted for symmetry
+        Lock::give(slf).map(|()| true)
+    }
+
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get_type().is(py.get_type::<Lock>()) {
+            return slf.as_super().get().take(py, None).map(drop);
+        }
+        slf.call_method0(pyo3::intern!(py, "acquire")).map(drop)
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __exit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get_type().is(py.get_type::<Lock>()) {
+            return Lock::give(slf);
+        }
+        slf.call_method0(pyo3::intern!(py, "release")).map(drop)
+    }
+
+    /// In a forked child: free, without waiters.
+    fn _at_fork_reinit(slf: &Bound<'_, Self>) {
+        let old = slf.as_super().get().state.with(slf.py(), |state| {
+            state.counter = 1;
+            state.waiters.clear()
+        });
+        drop(old);
+    }
+}
+
+/// A semaphore whose release waits while the counter is at its limit.
+///
+/// *count* units are free at the start, at most *limit* can be. Raises ValueError if count is negative or more
+/// than limit.
+///
+/// >>> import eventlet
+/// >>> belt = eventlet.CappedSemaphore(1, limit=1)
+/// >>> belt.release(blocking=False)
+/// False
+#[pyclass(subclass, frozen, weakref, dict, module = "eventlet.semaphore")]
+pub struct CappedSemaphore {
+    bounds: GilCell<Option<(Py<Semaphore>, Py<Semaphore>)>>,
+}
+
+impl CappedSemaphore {
+    fn both<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, Semaphore>, Bound<'py, Semaphore>)> {
+        self.bounds
+            .with(py, |bounds| {
+                bounds
+                    .as_ref()
+                    .map(|(low, high)| (low.bind(py).clone(), high.bind(py).clone()))
+            })
+            .ok_or_else(|| PyRuntimeError::new_err("CappedSemaphore.__init__() was not called"))
+    }
+
+    /// `take` from one bound after giving to the other; takes that back if the wait is broken off.
+    fn cross(py: Python<'_>, give: &Semaphore, take: &Semaphore) -> PyResult<bool> {
+        give.give(py);
+        take.take(py, None).inspect_err(|_| give.add(py, -1))
+    }
+}
+
+#[pymethods]
+impl CappedSemaphore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> CappedSemaphore {
+        CappedSemaphore {
+            bounds: GilCell::new(None),
+        }
+    }
+
+    fn __init__(
+        &self,
+        py: Python<'_>,
+        count: &Bound<'_, PyAny>,
+        limit: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if count.lt(0)? {
+            return Err(PyValueError::new_err(format!(
+                "CappedSemaphore must be initialized with a positive number, got {}",
+                count.str()?
+            )));
+        }
+        if count.gt(limit)? {
+            return Err(PyValueError::new_err("'count' cannot be more than 'limit'"));
+        }
+        let low = Py::new(
+            py,
+            Semaphore::with_counter(parse_value(count)?, Reason::Semaphore),
+        )?;
+        let high = Py::new(
+            py,
+            Semaphore::with_counter(parse_value(&limit.sub(count)?)?, Reason::Semaphore),
+        )?;
+        self.bounds.set(py, Some((low, high)));
+        Ok(())
+    }
+
+    /// Take a unit, waiting while there is none; False only with *blocking* false. *May switch: yes.*
+    #[pyo3(signature = (blocking=Truth(true)), text_signature = "(self, blocking=True)")]
+    fn acquire(&self, py: Python<'_>, blocking: Truth) -> PyResult<bool> {
+        let (low, high) = self.both(py)?;
+        if !blocking.0 && low.get().units(py) <= 0 {
+            return Ok(false);
+        }
+        CappedSemaphore::cross(py, high.get(), low.get())
+    }
+
+    /// Give a unit back, waiting while the counter is at its limit; False only with *blocking* false.
+    /// *May switch: yes.*
+    #[pyo3(signature = (blocking=Truth(true)), text_signature = "(self, blocking=True)")]
+    fn release(&self, py: Python<'_>, blocking: Truth) -> PyResult<bool> {
+        let (low, high) = self.both(py)?;
+        if !blocking.0 && high.get().units(py) <= 0 {
+            return Ok(false);
+        }
+        CappedSemaphore::cross(py, low.get(), high.get())
+    }
+
+    /// Whether `acquire` would wait.
+    fn locked(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.both(py)?.0.get().units(py) <= 0)
+    }
+
+    /// Whether `release` would wait.
+    fn bounded(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.both(py)?.1.get().units(py) <= 0)
+    }
+
+    /// Free units, less those who wait to take one, plus those who wait to give one, less the room left.
+    #[getter]
+    fn balance(&self, py: Python<'_>) -> PyResult<i64> {
+        let (low, high) = self.both(py)?;
+        Ok(low.get().surplus(py) - high.get().surplus(py))
+    }
+
+    /// The semaphore of the units.
+    #[getter]
+    fn lower_bound<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Semaphore>> {
+        Ok(self.both(py)?.0)
+    }
+
+    /// The semaphore of the room up to the limit.
+    #[getter]
+    fn upper_bound<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Semaphore>> {
+        Ok(self.both(py)?.1)
+    }
+
+    fn __enter__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.call_method0(pyo3::intern!(slf.py(), "acquire"))
+            .map(drop)
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __exit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
+        slf.call_method0(pyo3::intern!(slf.py(), "release"))
+            .map(drop)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (class, text) = (slf.get_type().name()?, CappedSemaphore::numbers(slf)?);
+        Ok(format!("<{class} at {:#x} {text}>", slf.as_ptr() as usize))
+    }
+
+    fn __str__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        Ok(format!(
+            "<{} {}>",
+            slf.get_type().name()?,
+            CappedSemaphore::numbers(slf)?
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.bounds.peek(|bounds| {
+            bounds
+                .iter()
+                .try_for_each(|(low, high)| visit.call(low).and_then(|()| visit.call(high)))
+        })
+    }
+}
+
+impl CappedSemaphore {
+    fn numbers(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (py, capped) = (slf.py(), slf.get());
+        let (low, high) = capped.both(py)?;
+        Ok(format!(
+            "b={} l={} u={}",
+            capped.balance(py)?,
+            low.str()?,
+            high.str()?
+        ))
+    }
+}
+
+/// Adds what this file defines.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Semaphore>()?;
+    module.add_class::<BoundedSemaphore>()?;
+    module.add_class::<CappedSemaphore>()?;
+    module.add_class::<Lock>()
+}
