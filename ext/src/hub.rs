@@ -36,8 +36,8 @@ pub use descriptors::{
 };
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
-    detects_blocking, existing_object, greenlet_of_thread, is_in_hub, parked_on_descriptors,
-    set_blocking_detection, timer_arguments,
+    choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
+    parked_on_descriptors, set_blocking_detection, timer_arguments,
 };
 
 use crate::error::{self, Pending, Raised};
@@ -157,7 +157,7 @@ pub fn get(thread: &Thread) -> error::Result<Rc<Hub>> {
 fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
     // SAFETY: every caller holds the GIL.
     let py = unsafe { Python::assume_attached() };
-    let backend = crate::hub_api::backend(py).map_err(|error| Raised::from_err(py, error))?;
+    let backend = view::backend(py).map_err(|error| Raised::from_err(py, error))?;
     if let Some(hub) = &*thread.hub.borrow() {
         return Ok(Rc::clone(hub)); // choosing has used it
     }

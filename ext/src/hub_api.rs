@@ -35,7 +35,7 @@ fn chosen(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 }
 
 /// How a new hub of the calling thread asks the kernel.
-pub fn backend(py: Python<'_>) -> PyResult<Backend> {
+fn backend(py: Python<'_>) -> PyResult<Backend> {
     let Some(class) = chosen(py)? else {
         return Ok(Backend::default());
     };
@@ -502,6 +502,7 @@ pub fn forget_reopened(py: Python<'_>, fd: i32) {
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    hub::choose_backend_by(backend);
     module.add_class::<Hub>()?;
     module.add("HubError", py.get_type::<HubError>())?;
     module.add("IOClosed", hub::io_closed_class(py)?)?;

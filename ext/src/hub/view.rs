@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, c_int};
 
-use eventlet::reactor::Interest;
+use std::sync::OnceLock;
+
+use eventlet::reactor::{Backend, Interest};
 use pyo3::prelude::*;
 
 use super::{DETECTS, Hub, Instant, Reason, Wake, hub_greenlet, in_hub_greenlet, this};
@@ -10,6 +12,23 @@ use crate::error::{self, Raised};
 use crate::greenlet::Gr;
 use crate::object::Object;
 use crate::thread::Thread;
+
+/// How a new hub asks the kernel is decided by.
+type BackendChooser = fn(Python<'_>) -> PyResult<Backend>;
+
+static CHOOSER: OnceLock<BackendChooser> = OnceLock::new();
+
+/// Has `chooser` decide how the hubs that are made from now on ask the kernel. The first one stays.
+pub fn choose_backend_by(chooser: BackendChooser) {
+    CHOOSER.get_or_init(|| chooser);
+}
+
+/// How a new hub of the calling thread asks the kernel.
+pub(super) fn backend(py: Python<'_>) -> PyResult<Backend> {
+    CHOOSER
+        .get()
+        .map_or(Ok(Backend::default()), |chooser| chooser(py))
+}
 
 /// The Python object that stands for this thread's hub; `None` without hub or object. Makes neither.
 pub fn existing_object() -> Option<Object> {
