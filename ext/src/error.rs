@@ -131,14 +131,8 @@ impl Pending {
     /// The same with its instance built: what `raise` does before anybody sees the exception.
     #[allow(deprecated)] // as in `take`
     pub fn normalized(self) -> Pending {
-        self.restore();
-        let (mut kind, mut value, mut traceback) = (
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        );
-        // SAFETY: three valid places; GIL held.
-        unsafe { ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback) };
+        let into = |part: Option<Object>| part.map_or(std::ptr::null_mut(), Object::into_ptr);
+        let (mut kind, mut value, mut traceback) = (into(self.kind), into(self.value), into(self.traceback));
         // SAFETY: owned references or nulls, in places that stay valid.
         unsafe { ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback) };
         // SAFETY: owned or null.

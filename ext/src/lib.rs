@@ -1,5 +1,6 @@
 //! `greenlet._core`: greenlets, hub and green I/O on CPython. This file only registers.
 
+mod call;
 mod capi;
 #[cfg(not(Py_3_12))]
 mod deep_sort;

@@ -20,6 +20,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::{Gr, Phase, error_class, exit_class, greenlet_error};
+use crate::call;
 use crate::error::{self, Pending, Raised, Result};
 use crate::object::Object;
 use crate::pystate::StackBounds;
@@ -61,22 +62,12 @@ impl Transfer {
     /// The result of a call made with it as arguments.
     #[inline(always)]
     pub fn call(self, function: &Object) -> Result<Object> {
-        let result = match self {
-            // SAFETY: live objects; the callee takes its own references.
-            Transfer::Value(value) => unsafe {
-                ffi::PyObject_CallOneArg(function.as_ptr(), value.as_ptr())
-            },
-            Transfer::Call(args, kwargs) => {
-                let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
-                // SAFETY: live callable, a tuple, a dictionary or null.
-                unsafe { ffi::PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs) }
-            }
-            // SAFETY: a live callable.
-            Transfer::Nothing => unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) },
-            Transfer::Error(pending) => return Err(pending.restore()),
-        };
-        // SAFETY: a new reference, or null with an exception set.
-        unsafe { Object::from_owned(result) }.ok_or(Raised)
+        match self {
+            Transfer::Value(value) => call::call_one(function, &value),
+            Transfer::Call(args, kwargs) => call::call(function, &args, kwargs.as_ref()),
+            Transfer::Nothing => call::call_none(function),
+            Transfer::Error(pending) => Err(pending.restore()),
+        }
     }
 }
 

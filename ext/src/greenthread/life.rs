@@ -86,22 +86,8 @@ impl Call {
     pub fn run(&self) -> error::Result<Object> {
         let names = self.names.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
         // SAFETY: null or a live tuple.
-        let named = if names.is_null() {
-            0
-        } else {
-            unsafe { ffi::PyTuple_GET_SIZE(names) }
-        } as usize;
-        // SAFETY: live objects, kept by `self`; an Object is one pointer.
-        let result = unsafe {
-            ffi::PyObject_Vectorcall(
-                self.function.as_ptr(),
-                self.args.as_ptr().cast(),
-                self.args.len() - named,
-                names,
-            )
-        };
-        // SAFETY: a new reference, or null with an exception set.
-        unsafe { Object::from_owned(result) }.ok_or(Raised)
+        let named = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(names) } } as usize;
+        crate::call::call_vector(&self.function, &self.args, named, names)
     }
 
     /// Visits what it keeps, for the cyclic collector.

@@ -1,0 +1,76 @@
+//! Calls into Python from which the calling thread may never come back.
+//!
+//! CPython before 3.14 ends a daemon thread that wants the GIL of a finalizing interpreter with `pthread_exit`,
+//! which unwinds the stack by force. It may not reach a frame that Rust believes cannot unwind, nor a
+//! `catch_unwind` (both abort the process), and it must not run destructors, since the thread holds no GIL.
+//! So the outermost call of a greenlet is declared as one that may unwind, with a guard around it that stops
+//! the thread for good, which is what CPython 3.14 does to such threads itself.
+#![allow(unsafe_code)] // calls into C
+
+use pyo3::ffi::PyObject;
+
+use crate::error::{Raised, Result};
+use crate::object::Object;
+
+unsafe extern "C-unwind" {
+    fn PyObject_Call(function: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
+    fn PyObject_CallOneArg(function: *mut PyObject, arg: *mut PyObject) -> *mut PyObject;
+    fn PyObject_CallNoArgs(function: *mut PyObject) -> *mut PyObject;
+    fn PyObject_Vectorcall(
+        function: *mut PyObject,
+        args: *const *mut PyObject,
+        count: usize,
+        names: *mut PyObject,
+    ) -> *mut PyObject;
+}
+
+/// Stops the thread when it is unwound through. No panic of ours passes here: C code lies in between.
+struct StopThread;
+
+impl Drop for StopThread {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[inline(always)]
+fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
+    let guard = StopThread;
+    let result = call();
+    std::mem::forget(guard);
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Object::from_owned(result) }.ok_or(Raised)
+}
+
+/// `function(*args, **kwargs)`; `args` is a tuple, `kwargs` a dictionary. May switch: yes.
+#[inline(always)]
+pub fn call(function: &Object, args: &Object, kwargs: Option<&Object>) -> Result<Object> {
+    let kwargs = kwargs.map_or(std::ptr::null_mut(), Object::as_ptr);
+    // SAFETY: live objects of the right types; the callee takes its own references.
+    guarded(|| unsafe { PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs) })
+}
+
+/// `function(arg)`. May switch: yes.
+#[inline(always)]
+pub fn call_one(function: &Object, arg: &Object) -> Result<Object> {
+    // SAFETY: live objects; the callee takes its own references.
+    guarded(|| unsafe { PyObject_CallOneArg(function.as_ptr(), arg.as_ptr()) })
+}
+
+/// `function()`. May switch: yes.
+#[inline(always)]
+pub fn call_none(function: &Object) -> Result<Object> {
+    // SAFETY: a live object.
+    guarded(|| unsafe { PyObject_CallNoArgs(function.as_ptr()) })
+}
+
+/// `function(*args)`, of which the last `named` are keywords called `names` (a tuple, or null). May switch: yes.
+#[inline(always)]
+pub fn call_vector(function: &Object, args: &[Object], named: usize, names: *mut PyObject) -> Result<Object> {
+    // SAFETY: live objects; an Object is one pointer, and the callee takes its own references.
+    guarded(|| unsafe {
+        PyObject_Vectorcall(function.as_ptr(), args.as_ptr().cast(), args.len() - named, names)
+    })
+}
