@@ -13,7 +13,11 @@ use crate::error::{Raised, Result};
 use crate::object::Object;
 
 unsafe extern "C-unwind" {
-    fn PyObject_Call(function: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
+    fn PyObject_Call(
+        function: *mut PyObject,
+        args: *mut PyObject,
+        kwargs: *mut PyObject,
+    ) -> *mut PyObject;
     fn PyObject_CallOneArg(function: *mut PyObject, arg: *mut PyObject) -> *mut PyObject;
     fn PyObject_CallNoArgs(function: *mut PyObject) -> *mut PyObject;
     fn PyObject_Vectorcall(
@@ -68,9 +72,19 @@ pub fn call_none(function: &Object) -> Result<Object> {
 
 /// `function(*args)`, of which the last `named` are keywords called `names` (a tuple, or null). May switch: yes.
 #[inline(always)]
-pub fn call_vector(function: &Object, args: &[Object], named: usize, names: *mut PyObject) -> Result<Object> {
+pub fn call_vector(
+    function: &Object,
+    args: &[Object],
+    named: usize,
+    names: *mut PyObject,
+) -> Result<Object> {
     // SAFETY: live objects; an Object is one pointer, and the callee takes its own references.
     guarded(|| unsafe {
-        PyObject_Vectorcall(function.as_ptr(), args.as_ptr().cast(), args.len() - named, names)
+        PyObject_Vectorcall(
+            function.as_ptr(),
+            args.as_ptr().cast(),
+            args.len() - named,
+            names,
+        )
     })
 }

@@ -132,7 +132,8 @@ impl Pending {
     #[allow(deprecated)] // as in `take`
     pub fn normalized(self) -> Pending {
         let into = |part: Option<Object>| part.map_or(std::ptr::null_mut(), Object::into_ptr);
-        let (mut kind, mut value, mut traceback) = (into(self.kind), into(self.value), into(self.traceback));
+        let (mut kind, mut value, mut traceback) =
+            (into(self.kind), into(self.value), into(self.traceback));
         // SAFETY: owned references or nulls, in places that stay valid.
         unsafe { ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback) };
         // SAFETY: owned or null.

@@ -86,7 +86,11 @@ impl Call {
     pub fn run(&self) -> error::Result<Object> {
         let names = self.names.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
         // SAFETY: null or a live tuple.
-        let named = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(names) } } as usize;
+        let named = if names.is_null() {
+            0
+        } else {
+            unsafe { ffi::PyTuple_GET_SIZE(names) }
+        } as usize;
         crate::call::call_vector(&self.function, &self.args, named, names)
     }
 
