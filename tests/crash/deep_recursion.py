@@ -6,6 +6,7 @@ Prints `ok`, `RecursionError` or `MemoryError`; anything else, a signal above al
 `deep_recursion.py --list` prints the names of the programs.
 """
 
+import importlib
 import sys
 
 DEEP = 100_000
@@ -454,7 +455,7 @@ def getattr_hook():
         def __getattr__(self, name):
             return getattr(self, name + "x"[:0])
 
-    A().missing
+    return A().missing
 
 
 @program
@@ -463,7 +464,7 @@ def getattribute_hook():
         def __getattribute__(self, name):
             return getattr(self, name)
 
-    A().missing
+    return A().missing
 
 
 @program
@@ -473,7 +474,7 @@ def property_get():
         def value(self):
             return self.value
 
-    A().value
+    return A().value
 
 
 @program
@@ -500,7 +501,7 @@ def compare_operator():
         def __eq__(self, other):
             return self == other
 
-    A() == 1
+    return A() == 1
 
 
 @program
@@ -591,7 +592,7 @@ def class_in_class():
 def subclass_check():
     import abc
 
-    class A(abc.ABC):
+    class A(metaclass=abc.ABCMeta):  # noqa: B024
         @classmethod
         def __subclasshook__(cls, other):
             return issubclass(other, A)
@@ -769,7 +770,7 @@ def generator_expressions():
 def error_in_error():
     def call():
         try:
-            1 / 0
+            raise ValueError
         finally:
             call()
 
@@ -821,20 +822,20 @@ def unraisable_in_depth():
 
 @program
 def imports():
-    import asyncio, decimal, email, http.client, ssl, unittest.mock, xmlrpc.client  # noqa: E401, F401
+    for name in "asyncio decimal email http.client ssl unittest.mock xmlrpc.client".split():
+        importlib.import_module(name)
 
 
 @program
 def imports_in_depth():
     def call(depth):
         if depth:
-            return call(depth - 1)
-        import csv, ctypes, html.parser, logging.config, tomllib, zipfile  # noqa: E401, F401
+            call(depth - 1)
+        else:
+            for name in "csv ctypes html.parser logging.config tarfile zipfile".split():
+                importlib.import_module(name)
 
-    try:
-        call(300)
-    except ImportError:
-        pass  # tomllib is not in 3.10
+    call(300)
 
 
 @program
