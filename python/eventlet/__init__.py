@@ -41,7 +41,11 @@ _HOMES = {
 _DEPRECATED = {
     "TimeoutError": ("eventlet.timeout", "Timeout", "Timeout"),
     "exc_after": ("eventlet.greenthread", "exc_after", "greenthread.exc_after"),
-    "call_after_global": ("eventlet.greenthread", "call_after_global", "greenthread.call_after_global"),
+    "call_after_global": (
+        "eventlet.greenthread",
+        "call_after_global",
+        "greenthread.call_after_global",
+    ),
 }
 
 _SUBMODULES = frozenset(

@@ -50,8 +50,9 @@ class ReusePortUnavailableWarning(Warning):
 def listen(addr, family=socket.AF_INET, backlog=50, reuse_addr=True, reuse_port=None):
     """Return a green stream socket that listens on *addr*.
 
-    *backlog*: connections that may wait to be accepted. *reuse_addr*: set SO_REUSEADDR. *reuse_port*: set
-    SO_REUSEPORT; None sets it unless the port is 0. May switch: no. Raises OSError.
+    *backlog*: connections that may wait to be accepted. *reuse_addr*: set SO_REUSEADDR.
+    *reuse_port*: set SO_REUSEPORT; None sets it unless the port is 0. May switch: no. Raises
+    OSError.
 
     >>> server = listen(('127.0.0.1', 0))
     >>> server.getsockname()[0]
@@ -113,10 +114,12 @@ def _stop_checker(t, server_gt, conn):
 
 
 def serve(sock, handle, concurrency=1000):
-    """Accept connections of *sock* and run ``handle(conn, addr)`` in a green thread for each, until told to stop.
+    """Accept connections of *sock* and run ``handle(conn, addr)`` in a green thread for each, until
+    told to stop.
 
-    The connection is closed when *handle* returns. At *concurrency* running handlers no more are accepted. An
-    exception in a handler ends the server with that exception; `StopServe` ends it quietly. May switch: yes.
+    The connection is closed when *handle* returns. At *concurrency* running handlers no more are
+    accepted. An exception in a handler ends the server with that exception; `StopServe` ends it
+    quietly. May switch: yes.
 
     >>> import eventlet
     >>> def handle(conn, addr):
@@ -140,7 +143,8 @@ def serve(sock, handle, concurrency=1000):
 
 
 def wrap_ssl(sock, *a, **kw):
-    """Return a green TLS socket over *sock*; the arguments are those of `eventlet.green.ssl.wrap_socket`.
+    """Return a green TLS socket over *sock*; the arguments are those of
+    `eventlet.green.ssl.wrap_socket`.
 
     May switch: yes (the handshake). Raises ssl.SSLError; ImportError where Python has no TLS.
     """

@@ -1,9 +1,11 @@
-"""Putting green modules in the place of the standard library's: for good (`monkey_patch`), or for one import.
+"""Putting green modules in the place of the standard library's: for good (`monkey_patch`), or for
+one import.
 
-`monkey_patch` writes the names that a green module lists in ``__patched__`` into the standard module, deletes
-those in ``__deleted__``, and then looks through every module that is already imported for names that were bound
-to the old functions (``from time import sleep``): so the order of imports does not matter. Modules that need the
-originals (this package, copies made by `original`) are left alone.
+`monkey_patch` writes the names that a green module lists in ``__patched__`` into the standard
+module, deletes those in ``__deleted__``, and then looks through every module that is already
+imported for names that were bound to the old functions (``from time import sleep``): so the order
+of imports does not matter. Modules that need the originals (this package, copies made by
+`original`) are left alone.
 """
 
 import importlib
@@ -116,9 +118,10 @@ def _modules_of(flag):
 def inject(module_name, new_globals, *additional_modules):
     """Import *module_name* anew, so that its own imports find green modules, and return that copy.
 
-    *additional_modules*: pairs (name, module) that it shall find; none means all green ones. *new_globals*: a
-    dictionary that gets the names of the copy, or None. The copy is made once per name, and is not in
-    ``sys.modules`` under its own name. May switch: no. Raises what the import raises.
+    *additional_modules*: pairs (name, module) that it shall find; none means all green ones.
+    *new_globals*: a dictionary that gets the names of the copy, or None. The copy is made once per
+    name, and is not in ``sys.modules`` under its own name. May switch: no. Raises what the import
+    raises.
 
     >>> green = inject('http.client', None)
     >>> green.socket.socket.__name__
@@ -192,7 +195,8 @@ def _original_patch_function(func, *module_names):
 def original(modname):
     """Return an unpatched copy of the module *modname*, whether or not it has been patched.
 
-    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``. Raises ImportError.
+    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``. Raises
+    ImportError.
 
     >>> original('time').sleep is original('time').sleep
     True
@@ -213,15 +217,15 @@ def original(modname):
 def monkey_patch(**on):
     """Make the standard library green for the whole process.
 
-    Flags (bool): ``os, select, socket, thread, time, psycopg, subprocess`` are on by default, ``MySQLdb,
-    builtins`` are not; ``all`` sets the default of the others. With any flag True only those are patched, with
-    flags only False all but those. Calling it again adds to what is patched. May switch: no. Raises TypeError
-    for an unknown flag.
+    Flags (bool): ``os, select, socket, thread, time, psycopg, subprocess`` are on by default,
+    ``MySQLdb, builtins`` are not; ``all`` sets the default of the others. With any flag True only
+    those are patched, with flags only False all but those. Calling it again adds to what is
+    patched. May switch: no. Raises TypeError for an unknown flag.
 
-    This version patches ``time`` (sleep), ``socket`` (with look-ups) and ``select`` (with selectors). The other
-    flags are accepted; one that is asked for by name is answered with a `NotPatchedWarning`, because the module
-    stays as it is: locks, queues and threads of ``threading`` belong to OS threads, ``os`` and ``subprocess``
-    calls block.
+    This version patches ``time`` (sleep), ``socket`` (with look-ups) and ``select`` (with
+    selectors). The other flags are accepted; one that is asked for by name is answered with a
+    `NotPatchedWarning`, because the module stays as it is: locks, queues and threads of
+    ``threading`` belong to OS threads, ``os`` and ``subprocess`` calls block.
 
     >>> monkey_patch(time=True)
     >>> is_monkey_patched('time')
@@ -247,9 +251,7 @@ def monkey_patch(**on):
         )
     if default is None:
         default = True not in on.values()
-    wanted = [
-        flag for flag in _FLAGS if on.get(flag, default and flag not in _DEFAULT_OFF)
-    ]
+    wanted = [flag for flag in _FLAGS if on.get(flag, default and flag not in _DEFAULT_OFF)]
     replaced = {}
     acquire_lock()
     try:
@@ -273,7 +275,10 @@ def _patch_module(name, green, replaced):
         if new is None:
             continue
         old = getattr(module, attribute, None)
-        if isinstance(old, (types.FunctionType, types.BuiltinFunctionType, type)) and old is not new:
+        if (
+            isinstance(old, (types.FunctionType, types.BuiltinFunctionType, type))
+            and old is not new
+        ):
             replaced[id(old)] = (old, new)
         setattr(module, attribute, new)
     for attribute in getattr(green, "__deleted__", ()):
@@ -288,7 +293,11 @@ _KEEP = ("eventlet", "greenlet", "__original_module_", "__patched_module_", "asy
 def _rebind(replaced):
     """Give modules that took a replaced function by name the new one."""
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, types.ModuleType) or name.startswith(_KEEP) and name != "__main__":
+        if (
+            not isinstance(module, types.ModuleType)
+            or name.startswith(_KEEP)
+            and name != "__main__"
+        ):
             continue
         names = vars(module)
         for key, value in list(names.items()):
@@ -309,8 +318,8 @@ def is_monkey_patched(module):
 def slurp_properties(source, destination, ignore=(), srckeys=None):
     """Copy names of the module *source* into the dictionary *destination*.
 
-    *ignore*: names to leave out. *srckeys*: the names; None means ``source.__all__``. Names that begin with two
-    underscores are not copied.
+    *ignore*: names to leave out. *srckeys*: the names; None means ``source.__all__``. Names that
+    begin with two underscores are not copied.
     """
     if srckeys is None:
         srckeys = source.__all__

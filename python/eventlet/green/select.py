@@ -1,7 +1,7 @@
 """The `select` module with a `select` that lets other green threads run, and a green `poll`.
 
-`monkey_patch` puts only `select` into the standard module and removes what would block the whole thread there;
-`poll` is for programs that import it from here.
+`monkey_patch` puts only `select` into the standard module and removes what would block the whole
+thread there; `poll` is for programs that import it from here.
 """
 
 import select as _select
@@ -41,10 +41,12 @@ def _deadline_seconds(timeout):
 
 
 def select(rlist, wlist, xlist, timeout=None):
-    """Wait until any descriptor is ready; return (readable, writable, exceptional) as in the standard module.
+    """Wait until any descriptor is ready; return (readable, writable, exceptional) as in the
+    standard module.
 
-    *timeout*: seconds, None waits for ever, 0 (or less) only asks. The third list is checked and otherwise
-    ignored, as upstream does. May switch: yes. Raises OSError for a closed descriptor, TypeError.
+    *timeout*: seconds, None waits for ever, 0 (or less) only asks. The third list is checked and
+    otherwise ignored, as upstream does. May switch: yes. Raises OSError for a closed descriptor,
+    TypeError.
     """
     seconds = _deadline_seconds(timeout)
     readers = [(get_fileno(obj), obj) for obj in rlist]
@@ -54,13 +56,14 @@ def select(rlist, wlist, xlist, timeout=None):
     wanted = [(fd, 1) for fd, _ in readers] + [(fd, 4) for fd, _ in writers]
     ready = _core.wait_any(wanted, seconds)
     count = len(readers)
-    readable = [obj for (_, obj), events in zip(readers, ready[:count]) if events & ~4]
-    writable = [obj for (_, obj), events in zip(writers, ready[count:]) if events & ~1]
+    readable = [obj for (_, obj), events in zip(readers, ready[:count], strict=True) if events & ~4]
+    writable = [obj for (_, obj), events in zip(writers, ready[count:], strict=True) if events & ~1]
     return readable, writable, []
 
 
 class poll:
-    """A polling object with the methods of ``select.poll()``, whose `poll` lets other green threads run.
+    """A polling object with the methods of ``select.poll()``, whose `poll` lets other green threads
+    run.
 
     >>> import os
     >>> r, w = os.pipe()
@@ -87,9 +90,10 @@ class poll:
         del self._events[get_fileno(fd)]
 
     def poll(self, timeout=None):
-        """Return [(descriptor, events)] as soon as there are any. *timeout*: milliseconds; None or negative
+        """Return [(descriptor, events)] as soon as there are any. *timeout*: milliseconds; None or
+        negative
         waits for ever. May switch: yes."""
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
         wanted = list(self._events.items())
         ready = _core.wait_any(wanted, seconds, True)
-        return [(fd, events) for (fd, _), events in zip(wanted, ready) if events]
+        return [(fd, events) for (fd, _), events in zip(wanted, ready, strict=True) if events]

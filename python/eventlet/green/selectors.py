@@ -8,5 +8,6 @@ __deleted__ = ["PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelect
 
 patcher.inject("selectors", globals(), ("select", select))
 
+SelectSelector = globals()["SelectSelector"]
 SelectSelector._select = staticmethod(select.select)
 DefaultSelector = SelectSelector

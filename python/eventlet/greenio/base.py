@@ -1,7 +1,8 @@
 """`GreenSocket` and the names that belong to it.
 
-The class is native (`greenlet._core.Socket`, a subclass of `socket.socket`): its waiting calls run in Rust. Here
-are names and policy only: wrapping of existing sockets, look-up of host names, and upstream's module constants.
+The class is native (`greenlet._core.Socket`, a subclass of `socket.socket`): its waiting calls run
+in Rust. Here are names and policy only: wrapping of existing sockets, look-up of host names, and
+upstream's module constants.
 """
 
 import errno
@@ -57,12 +58,14 @@ _FORWARDED = (
 class GreenSocket(_Socket):
     """A socket whose calls let other green threads run while they wait.
 
-    ``GreenSocket(family=AF_INET, type=SOCK_STREAM, proto=0, fileno=None)`` opens a socket, or takes over the
-    descriptor *fileno*. ``GreenSocket(sock)`` wraps a socket object, which keeps the descriptor and becomes
-    non-blocking. ``set_nonblocking=False`` says that the descriptor is non-blocking already.
+    ``GreenSocket(family=AF_INET, type=SOCK_STREAM, proto=0, fileno=None)`` opens a socket, or takes
+    over the descriptor *fileno*. ``GreenSocket(sock)`` wraps a socket object, which keeps the
+    descriptor and becomes non-blocking. ``set_nonblocking=False`` says that the descriptor is
+    non-blocking already.
 
-    Timeouts are seconds (float); None waits for ever, 0 does not wait. A timeout that is over raises
-    `socket.timeout`. Closing the socket ends the wait of every green thread that uses it with OSError.
+    Timeouts are seconds (float); None waits for ever, 0 does not wait. A timeout that is over
+    raises `socket.timeout`. Closing the socket ends the wait of every green thread that uses it
+    with OSError.
 
     May switch: accept, connect, connect_ex, recv*, send*.
 
@@ -134,9 +137,7 @@ class GreenSocket(_Socket):
         # Called by connect for an Internet address whose host is a name.
         from eventlet.green import socket as green_socket
 
-        found = green_socket.getaddrinfo(
-            address[0], address[1], self.family, self.type, self.proto
-        )
+        found = green_socket.getaddrinfo(address[0], address[1], self.family, self.type, self.proto)
         return found[0][4][:2] + tuple(address[2:])
 
     def dup(self):
@@ -160,8 +161,8 @@ class GreenSocket(_Socket):
     def sendfile(self, file, offset=0, count=None):
         """Send *file* (opened in binary mode) from *offset* bytes on, *count* bytes or all.
 
-        Returns the number of bytes sent. May switch: yes. Raises ValueError for a text file, a bad *count* or
-        a non-blocking socket.
+        Returns the number of bytes sent. May switch: yes. Raises ValueError for a text file, a bad
+        *count* or a non-blocking socket.
         """
         self._check_sendfile_params(file, offset, count)
         if self.gettimeout() == 0:
@@ -233,8 +234,8 @@ _set_nonblocking = set_nonblocking
 def shutdown_safe(sock):
     """Shut a socket down in both directions; one that is closed or not connected is left alone.
 
-    Takes plain and TLS sockets, and PyOpenSSL connections (whose ``shutdown`` has no argument). Raises the
-    other OSErrors of ``shutdown``.
+    Takes plain and TLS sockets, and PyOpenSSL connections (whose ``shutdown`` has no argument).
+    Raises the other OSErrors of ``shutdown``.
     """
     try:
         try:

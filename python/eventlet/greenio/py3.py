@@ -1,7 +1,8 @@
-"""Green files: `GreenFileIO`, a raw file that lets others run while a pipe is not ready, and `GreenPipe`.
+"""Green files: `GreenFileIO`, a raw file that lets others run while a pipe is not ready, and
+`GreenPipe`.
 
-The buffers and the text layer on top are the standard library's. A regular file never says that it is not
-ready, so reading one blocks, as everywhere.
+The buffers and the text layer on top are the standard library's. A regular file never says that it
+is not ready, so reading one blocks, as everywhere.
 """
 
 import io
@@ -32,9 +33,9 @@ def _flags(mode):
 class GreenFileIO(io.RawIOBase):
     """A raw file on a descriptor, made non-blocking. *name*: a descriptor or a path.
 
-    *mode*: one of 'r', 'w', 'a', 'x', with '+' for both directions ('b' is implied). *closefd* False leaves the
-    descriptor open on close. *opener*: as in ``open``. May switch: reads and writes. Raises OSError; ValueError
-    for a bad mode.
+    *mode*: one of 'r', 'w', 'a', 'x', with '+' for both directions ('b' is implied). *closefd*
+    False leaves the descriptor open on close. *opener*: as in ``open``. May switch: reads and
+    writes. Raises OSError; ValueError for a bad mode.
     """
 
     _blksize = 128 * 1024
@@ -213,10 +214,11 @@ def GreenPipe(
     closefd=True,
     opener=None,
 ):
-    """Open a green file. *name*: a path, a descriptor, or a file, of which a duplicate is used and which is closed.
+    """Open a green file. *name*: a path, a descriptor, or a file, of which a duplicate is used and
+    which is closed.
 
-    The other arguments and the errors are those of ``open``; *buffering* is in bytes. Reading and writing may
-    switch: yes.
+    The other arguments and the errors are those of ``open``; *buffering* is in bytes. Reading and
+    writing may switch: yes.
 
     >>> import os
     >>> r, w = map(GreenPipe, os.pipe(), ('rb', 'wb'))

@@ -1,7 +1,8 @@
-"""Look-ups of names by the system's own resolver, in OS threads: other green threads go on meanwhile.
+"""Look-ups of names by the system's own resolver, in OS threads: other green threads go on
+meanwhile.
 
-Numeric addresses need no look-up and are answered at once. At most `MAX_THREADS` look-ups run at a time in one
-process, each in a thread that ends with it.
+Numeric addresses need no look-up and are answered at once. At most `MAX_THREADS` look-ups run at a
+time in one process, each in a thread that ends with it.
 """
 
 import _socket
