@@ -25,7 +25,7 @@ ENGINE = """
 """
 EXT = """
     gil_cell | object error
-    pystate
+    pystate | call
     greenlet thread trace overflow process
     capi | deep_sort | hub
     wait_queue | timer
@@ -49,8 +49,8 @@ UPWARD = {
 UNSAFE = {
     "engine": {"clock", "fiber", "stack", "reactor", "inbox", "rt", "net"},
     "ext": {
-        *{"gil_cell", "object", "error", "pystate", "greenlet", "thread", "trace", "overflow"},
-        *{"process", "capi", "deep_sort", "hub", "greenthread", "socket", "select"},
+        *{"gil_cell", "object", "error", "call", "pystate", "greenlet", "thread", "trace"},
+        *{"overflow", "process", "capi", "deep_sort", "hub", "greenthread", "socket", "select"},
     },
 }
 
