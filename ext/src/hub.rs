@@ -137,11 +137,35 @@ fn doors<R>(f: impl FnOnce(&mut HashMap<u64, Arc<Inbox<Wake>>>) -> R) -> R {
 
 impl Drop for Hub {
     fn drop(&mut self) {
+        self.close_door();
+    }
+}
+
+impl Hub {
+    /// Nobody can send to this hub any more.
+    fn close_door(&self) {
         doors(|doors| doors.remove(&self.serial));
         let mut mail = Vec::new();
         self.inbox.close(&mut mail);
         drop(mail);
     }
+}
+
+/// Ends the hub of a thread that has ended: what waits in it is dropped and its descriptors are closed.
+pub fn end(hub: Rc<Hub>) {
+    let Err(shared) = Rc::try_unwrap(hub) else {
+        return;
+    };
+    // The other counts are on the stacks of greenlets that were suspended when the thread ended. Those never
+    // run again and are never unwound, so nobody comes back to what is dropped here.
+    shared.close_door();
+    // SAFETY: read once, and never used or dropped in its place again: the count of `shared` is given away.
+    let engine = unsafe { std::ptr::read(shared.engine.as_ptr()) };
+    // SAFETY: as above.
+    let inbox = unsafe { std::ptr::read(&shared.inbox) };
+    std::mem::forget(shared);
+    drop(engine);
+    drop(inbox);
 }
 
 /// The calling thread's hub, made on first use.

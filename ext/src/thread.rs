@@ -161,7 +161,9 @@ impl Thread {
         drop(self.tracer.take());
         let condemned = self.condemned.take();
         drop(condemned); // their dealloc sees the dead thread and abandons their frames
-        drop(self.hub.take());
+        if let Some(hub) = self.hub.take() {
+            crate::hub::end(hub);
+        }
         let current = self.current.get().as_object_ptr();
         let main = self.main.replace(ptr::null_mut());
         Gr::from_ptr(main).get().end_main();
