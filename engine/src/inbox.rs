@@ -9,11 +9,7 @@
 //! that a `fork` could leave held for ever.
 
 #[cfg(loom)]
-use loom::sync::Arc;
-#[cfg(loom)]
 use loom::sync::atomic::{AtomicPtr, Ordering};
-#[cfg(not(loom))]
-use std::sync::Arc;
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -21,7 +17,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
+use std::sync::Arc;
 
+#[cfg(not(loom))]
+mod bell;
+#[cfg(loom)]
+#[path = "inbox/loom_bell.rs"]
 mod bell;
 
 use bell::Bell;
@@ -211,6 +212,12 @@ impl<T> Inbox<T> {
     /// ```
     pub fn hush(&self) {
         self.bell.hush();
+    }
+
+    /// Waits for a ring, as the owner does through [`Inbox::fd`]; for the model checker.
+    #[cfg(loom)]
+    pub fn wait_for_ring(&self) {
+        self.bell.wait();
     }
 
     /// Refuses all further mail, and moves out what has arrived so far.
