@@ -61,7 +61,7 @@ pub struct Hub<T> {
     batch: usize,
     /// The second batch.
     io: VecDeque<T>,
-    /// Items handed out since the kernel was asked.
+    /// Items of the turns that have begun since the kernel was asked.
     since_poll: usize,
     timers: Timers<T>,
     reactor: Reactor<T>,
@@ -327,26 +327,43 @@ impl<T> Hub<T> {
     /// Pops whose turn it is; `None` when the kernel has to be asked first ([`Hub::begin_wait`]).
     ///
     /// The type shows an example.
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::should_implement_trait, reason = "None is not the end")]
     pub fn next(&mut self) -> Option<T> {
-        if self.batch == 0 && self.io.is_empty() && !self.begin_turn() {
-            return None;
+        if self.batch == 0 {
+            if !self.io.is_empty() {
+                return self.io.pop_front();
+            }
+            if !self.begin_turn() {
+                return None;
+            }
+            if self.batch == 0 {
+                return self.io.pop_front();
+            }
         }
-        self.since_poll += 1;
-        if self.batch > 0 {
-            self.batch -= 1;
-            self.ready.pop_front()
-        } else {
-            self.io.pop_front()
-        }
+        self.batch -= 1;
+        self.ready.pop_front()
     }
 
     /// Begins a turn, if anything is ready and the kernel need not be asked before.
-    #[inline]
+    #[inline(always)]
     fn begin_turn(&mut self) -> bool {
-        if self.since_poll >= POLL_EVERY && self.reactor.waiting() > 0 {
-            return false;
+        if !self.timers.is_empty() || self.since_poll >= POLL_EVERY || self.inbox.has_mail() {
+            return self.begin_busy_turn();
+        }
+        self.batch = self.ready.len();
+        self.since_poll += self.batch;
+        self.batch > 0
+    }
+
+    /// The rest of `begin_turn`: there are timers or mail, or it may be time to ask the kernel.
+    #[inline(never)]
+    fn begin_busy_turn(&mut self) -> bool {
+        if self.since_poll >= POLL_EVERY {
+            if self.reactor.waiting() > 0 {
+                return false;
+            }
+            self.since_poll = 0; // there is nothing to ask for
         }
         if !self.timers.is_empty() {
             self.take_due();
@@ -355,6 +372,7 @@ impl<T> Hub<T> {
             self.take_mail();
         }
         self.batch = self.ready.len();
+        self.since_poll += self.batch + self.io.len();
         self.batch > 0 || !self.io.is_empty()
     }
 
@@ -410,13 +428,13 @@ impl<T> Hub<T> {
         let ended = self
             .reactor
             .end_wait(wait, result, |value| io.push_back(value));
-        self.since_poll = 0;
         if matches!(ended, Ok(true)) && self.reactor.bell_is_level() {
             self.inbox.hush();
         }
         if self.inbox.has_mail() {
             self.take_mail();
         }
+        self.since_poll = self.io.len();
         ended.map(drop)
     }
 

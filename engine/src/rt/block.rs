@@ -30,17 +30,6 @@ pub(super) const UNREGISTERED: usize = usize::MAX;
 /// The payload with which a kill unwinds; nobody else can name its type.
 pub(super) struct Killed;
 
-/// Where a green thread is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
-    /// Its closure waits in the block: no stack yet.
-    Fresh,
-    /// It has a stack and runs, waits or is queued.
-    Live,
-    /// Its closure has returned, panicked, been killed or been dropped.
-    Done,
-}
-
 /// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wake {
@@ -77,10 +66,25 @@ pub(super) enum Outcome {
     Taken,
 }
 
-/// `sources` bit: a timer of the hub names the thread.
-pub(super) const TIMER: u8 = 1;
-/// `sources` bit: a watch of the hub names the thread.
-pub(super) const WATCH: u8 = 2;
+/// Bits of a thread's `flags`, one byte so that the hot paths ask for several at once.
+pub(super) mod flag {
+    /// A kill waits for the thread to come by.
+    pub(in crate::rt) const KILL: u8 = 1;
+    /// Parked while unwinding, where a kill would abort the process.
+    pub(in crate::rt) const MASKED: u8 = 2;
+    /// Linked into a wait queue.
+    pub(in crate::rt) const QUEUED: u8 = 4;
+    /// A timer of the hub names the thread.
+    pub(in crate::rt) const TIMER: u8 = 8;
+    /// A watch of the hub names the thread.
+    pub(in crate::rt) const WATCH: u8 = 16;
+    /// Entries of the hub's batches must be skipped when they come: `stale` tells how many.
+    pub(in crate::rt) const STALE: u8 = 32;
+    /// Not started: its closure waits in the block, and it has no stack.
+    pub(in crate::rt) const FRESH: u8 = 64;
+    /// Ended: its closure has returned, panicked, been killed or been dropped.
+    pub(in crate::rt) const DONE: u8 = 128;
+}
 
 /// The operations that depend on the types of closure and result.
 pub(super) struct Kind {
@@ -93,25 +97,17 @@ pub(super) struct Kind {
 #[repr(C, align(64))]
 pub(crate) struct Block {
     pub(super) fiber: Fiber,
-    pub(super) stage: Cell<Stage>,
+    /// See [`flag`].
+    flags: Cell<u8>,
     pub(super) wake: Cell<Wake>,
     pub(super) outcome: Cell<Outcome>,
-    /// Which of the hub's structures name the parked thread.
-    pub(super) sources: Cell<u8>,
-    /// A kill waits for the thread to come by.
-    pub(super) kill_pending: Cell<bool>,
-    /// Parked while unwinding, where a kill would abort the process.
-    pub(super) masked: Cell<bool>,
-    /// Linked into a wait queue.
-    pub(super) queued: Cell<bool>,
     /// `unpark` came before `park`.
     pub(super) token: Cell<bool>,
     /// A join handle exists: somebody may ask for the outcome.
     pub(super) observed: Cell<bool>,
     /// The scheduler waits only for `stale` to become zero before it drops its reference.
     pub(super) retired: Cell<bool>,
-    /// Entries of the hub's batches that must be skipped when they come.
-    pub(super) stale: Cell<u32>,
+    stale: Cell<u32>,
     refs: Cell<u32>,
     pub(super) next: Cell<Option<Task>>,
     pub(super) previous: Cell<Option<Task>>,
@@ -163,13 +159,9 @@ impl Task {
     pub(super) fn allocate() -> Task {
         let block = Box::new(Block {
             fiber: Fiber::running(),
-            stage: Cell::new(Stage::Done),
+            flags: Cell::new(flag::DONE),
             wake: Cell::new(Wake::Woken),
             outcome: Cell::new(Outcome::Taken),
-            sources: Cell::new(0),
-            kill_pending: Cell::new(false),
-            masked: Cell::new(false),
-            queued: Cell::new(false),
             token: Cell::new(false),
             observed: Cell::new(false),
             retired: Cell::new(false),
@@ -201,11 +193,9 @@ impl Task {
         F: FnOnce() -> R + 'static,
         R: 'static,
     {
-        self.stage.set(Stage::Fresh);
+        self.flags.set(flag::FRESH);
         self.wake.set(Wake::Woken);
         self.outcome.set(Outcome::None);
-        self.kill_pending.set(false);
-        self.masked.set(false);
         self.token.set(false);
         self.observed.set(observed);
         self.retired.set(false);
@@ -224,6 +214,50 @@ impl Task {
         let task = Task::allocate();
         task.fill(0, false, body);
         task
+    }
+
+    /// Whether any of the flags in `bits` is up.
+    #[inline(always)]
+    pub(super) fn has(self, bits: u8) -> bool {
+        self.flags.get() & bits != 0
+    }
+
+    /// Puts the flags in `bits` up.
+    #[inline(always)]
+    pub(super) fn raise(self, bits: u8) {
+        self.flags.set(self.flags.get() | bits);
+    }
+
+    /// Takes the flags in `bits` down; answers which of them were up.
+    #[inline(always)]
+    pub(super) fn lower(self, bits: u8) -> u8 {
+        let flags = self.flags.get();
+        self.flags.set(flags & !bits);
+        flags & bits
+    }
+
+    /// Whether the thread has ended.
+    #[inline(always)]
+    pub(super) fn is_done(self) -> bool {
+        self.has(flag::DONE)
+    }
+
+    /// `count` more entries of the hub's batches must be skipped when they come.
+    pub(super) fn add_stale(self, count: u32) {
+        if count > 0 {
+            self.stale.set(self.stale.get() + count);
+            self.raise(flag::STALE);
+        }
+    }
+
+    /// One of the entries to be skipped has come; answers whether it was the last.
+    pub(super) fn take_stale(self) -> bool {
+        let left = self.stale.get() - 1;
+        self.stale.set(left);
+        if left == 0 {
+            self.lower(flag::STALE);
+        }
+        left == 0
     }
 
     /// Counts one more reference.
@@ -257,7 +291,7 @@ impl Task {
     /// Runs the closure to its end, whatever that is, and stores the outcome.
     ///
     /// # Safety
-    /// - The thread has just left [`Stage::Fresh`] and runs on its own stack.
+    /// - The thread has just ceased to be fresh and runs on its own stack.
     #[inline]
     pub(super) unsafe fn run(self) {
         // SAFETY: `kind` was set together with the payload; the caller vouches for the stage.
@@ -268,8 +302,9 @@ impl Task {
     ///
     /// *May switch: yes*, if the closure's destructors do.
     pub(super) fn drop_closure(self) {
-        debug_assert_eq!(self.stage.get(), Stage::Fresh);
-        self.stage.set(Stage::Done);
+        debug_assert!(self.has(flag::FRESH));
+        self.lower(flag::FRESH);
+        self.raise(flag::DONE);
         self.outcome.set(Outcome::Killed);
         let kind = self.kind.get();
         // SAFETY: the thread was fresh, so the payload is the closure that `kind` knows; the stage
@@ -312,7 +347,8 @@ impl Task {
 
     /// Ends a fresh thread that could get no stack; whoever takes the outcome drops the closure.
     pub(super) fn set_no_stack(self, error: &io::Error) {
-        self.stage.set(Stage::Done);
+        self.lower(flag::FRESH);
+        self.raise(flag::DONE);
         self.errno.set(error.raw_os_error().unwrap_or(libc::ENOMEM));
         self.outcome.set(Outcome::NoStack);
     }
@@ -396,7 +432,7 @@ where
 {
     // SAFETY: the thread was fresh until now: the payload is its closure, and nobody else takes it.
     let body = unsafe { task.load::<F>() };
-    if task.kill_pending.replace(false) {
+    if task.lower(flag::KILL) != 0 {
         // It came from another OS thread when the runtime was about to end.
         task.outcome.set(Outcome::Killed);
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(body))) {

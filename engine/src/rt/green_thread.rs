@@ -3,7 +3,7 @@
 //! Invariant: a [`Reference`] is one counted reference to a control block; the block is reused or
 //! freed by whoever drops the last.
 
-use super::block::{Stage, Task, Wake};
+use super::block::{Task, Wake};
 use super::runtime::Runtime;
 use crate::clock::Instant;
 use std::fmt;
@@ -80,7 +80,7 @@ impl GreenThread {
     /// rt::run(|| assert!(!rt::current().is_finished()));
     /// ```
     pub fn is_finished(&self) -> bool {
-        self.task().stage.get() == Stage::Done
+        self.task().is_done()
     }
 
     /// Makes the thread return from [`park`], or from its next one if it is not parked there.
@@ -97,7 +97,7 @@ impl GreenThread {
     /// ```
     pub fn unpark(&self) {
         let task = self.task();
-        if task.stage.get() == Stage::Done {
+        if task.is_done() {
             return;
         }
         let parked = task.plain_park.get() && Runtime::current().unpark(task, Wake::Woken);
@@ -117,7 +117,7 @@ impl GreenThread {
     /// });
     /// ```
     pub fn kill(&self) {
-        if self.task().stage.get() != Stage::Done {
+        if !self.task().is_done() {
             Runtime::current().kill(self.task());
         }
     }
@@ -209,8 +209,8 @@ fn park_until(deadline: Option<Instant>) -> bool {
         return true;
     }
     me.plain_park.set(true);
-    let wake = runtime.park(me, deadline);
+    let parked = runtime.park(me, deadline);
     me.plain_park.set(false);
-    runtime.after_park(me, wake);
-    wake == Wake::Woken
+    runtime.after_park(me, parked);
+    parked.wake == Wake::Woken
 }

@@ -3,7 +3,7 @@
 //! Invariant: one handle per thread, so that at most one thread waits in `join` and the result is
 //! taken at most once. The handle's reference keeps the control block, and with it the result.
 
-use super::block::{Outcome, Stage, Task, Wake};
+use super::block::{Outcome, Task, Wake, flag};
 use super::green_thread::{GreenThread, Reference};
 use super::runtime::Runtime;
 use crate::clock::Instant;
@@ -125,7 +125,7 @@ impl<R: 'static> JoinHandle<R> {
     /// ```
     #[inline]
     pub fn join(self) -> Result<R, JoinError> {
-        if self.task.stage.get() != Stage::Done {
+        if !self.task.is_done() {
             self.wait(None);
         }
         self.take()
@@ -149,10 +149,10 @@ impl<R: 'static> JoinHandle<R> {
     /// });
     /// ```
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, JoinError>, JoinHandle<R>> {
-        if self.task.stage.get() != Stage::Done {
+        if !self.task.is_done() {
             let deadline = Runtime::current().now().saturating_add(timeout);
             self.wait(Some(deadline));
-            if self.task.stage.get() != Stage::Done {
+            if !self.task.is_done() {
                 return Err(self);
             }
         }
@@ -172,7 +172,7 @@ impl<R: 'static> JoinHandle<R> {
     /// });
     /// ```
     pub fn is_finished(&self) -> bool {
-        self.task.stage.get() == Stage::Done
+        self.task.is_done()
     }
 
     /// Ends the thread: drops its closure if it has not started, else unwinds it where it waits.
@@ -213,7 +213,7 @@ impl<R: 'static> JoinHandle<R> {
     /// });
     /// ```
     pub fn cancel(&self) -> bool {
-        let fresh = self.task.stage.get() == Stage::Fresh;
+        let fresh = self.task.has(flag::FRESH);
         if fresh {
             self.kill();
         }
@@ -244,11 +244,11 @@ impl<R: 'static> JoinHandle<R> {
         let me = runtime.before_park();
         assert!(me != self.task, "a green thread cannot join itself");
         self.task.joiner.set(Some(me));
-        let wake = runtime.park(me, deadline);
-        if wake != Wake::Woken {
+        let parked = runtime.park(me, deadline);
+        if parked.wake != Wake::Woken {
             self.task.joiner.set(None);
         }
-        runtime.after_park(me, wake);
+        runtime.after_park(me, parked);
     }
 
     /// The outcome of a thread that has ended.
@@ -278,7 +278,7 @@ impl<R> Drop for JoinHandle<R> {
         // The block goes back even if the destructor of an untaken result panics.
         let _reference = Reference(task);
         task.observed.set(false);
-        if task.stage.get() == Stage::Done {
+        if task.is_done() {
             task.drop_outcome();
         }
     }

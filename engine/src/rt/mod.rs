@@ -152,8 +152,8 @@ pub fn sleep(duration: Duration) {
     let runtime = Runtime::current();
     let deadline = runtime.now().saturating_add(duration);
     let me = runtime.before_park();
-    let wake = runtime.park(me, Some(deadline));
-    runtime.after_park(me, wake);
+    let parked = runtime.park(me, Some(deadline));
+    runtime.after_park(me, parked);
 }
 
 /// Lets every other ready green thread run once before this one goes on.

@@ -9,7 +9,7 @@
 //! named at most once by a timer and once by a watch; a thread that was woken is named exactly once
 //! by the hub's ready entries, besides the `stale` ones that come first and are skipped.
 
-use super::block::{Killed, Stage, TIMER, Task, UNREGISTERED, WATCH, Wake};
+use super::block::{Killed, Task, UNREGISTERED, Wake, flag};
 use crate::clock::{Clock, Instant};
 use crate::fiber::{self, Fiber};
 use crate::hub::Hub;
@@ -35,6 +35,14 @@ const RETRY: Duration = Duration::from_millis(10);
 
 thread_local! {
     static CURRENT: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
+}
+
+/// How a park ended.
+#[derive(Clone, Copy)]
+pub(super) struct Parked {
+    pub(super) wake: Wake,
+    /// A kill has to unwind the thread, once it has cleaned up.
+    pub(super) dying: bool,
 }
 
 /// The green threads of one OS thread.
@@ -64,7 +72,7 @@ impl Runtime {
     /// A runtime whose main green thread is the calling flow; `serial` is unique in the process.
     pub(super) fn new(hub: Hub<Task>, pool: Pool, serial: u64, virtual_time: bool) -> Runtime {
         let main = Task::allocate();
-        main.stage.set(Stage::Live);
+        main.lower(flag::DONE);
         main.retain();
         Runtime {
             current: Cell::new(main),
@@ -207,7 +215,7 @@ impl Runtime {
     /// Answers `false`, without the stack being used, if the thread ended instead.
     #[inline]
     fn begin(&self, task: Task, stack: &mut Option<Stack>) -> bool {
-        task.sources.set(0);
+        task.lower(flag::TIMER);
         if task.index.get() == UNREGISTERED {
             self.admit(task);
         }
@@ -220,7 +228,7 @@ impl Runtime {
                 }
             }
         }
-        task.stage.set(Stage::Live);
+        task.lower(flag::FRESH);
         true
     }
 
@@ -246,7 +254,9 @@ impl Runtime {
         self.next_id.set(id + 1);
         task.id.set(id);
         self.live.set(self.live.get() + 1);
-        task.kill_pending.set(self.ending.get());
+        if self.ending.get() {
+            task.raise(flag::KILL);
+        }
     }
 
     /// Tells whoever waits that `task` is done, and drops the scheduler's reference.
@@ -260,7 +270,7 @@ impl Runtime {
             self.unpark(self.main, Wake::Woken);
         }
         task.retired.set(true);
-        if task.stale.get() == 0 {
+        if !task.has(flag::STALE) {
             self.release(task);
         }
     }
@@ -305,32 +315,30 @@ impl Runtime {
     ///
     /// *May switch: no*, but a thread that kills itself does not come back.
     pub(super) fn kill(&self, task: Task) {
-        match task.stage.get() {
-            Stage::Done => {}
-            Stage::Fresh => {
-                let queued = task.sources.get() & TIMER == 0 || !self.disarm_timer(task);
-                task.sources.set(0);
-                task.stale.set(task.stale.get() + u32::from(queued));
-                task.drop_closure();
-                self.ended(task);
+        if task.is_done() {
+            return;
+        }
+        if task.has(flag::FRESH) {
+            let queued = task.lower(flag::TIMER) == 0 || !self.disarm_timer(task);
+            task.add_stale(u32::from(queued));
+            task.drop_closure();
+            self.ended(task);
+            return;
+        }
+        task.raise(flag::KILL);
+        if task == self.running() {
+            if !thread::panicking() {
+                self.die(task);
             }
-            Stage::Live => {
-                task.kill_pending.set(true);
-                if task == self.running() {
-                    if !thread::panicking() {
-                        self.die(task);
-                    }
-                } else if !task.masked.get() {
-                    self.unpark(task, Wake::Killed);
-                }
-            }
+        } else if !task.has(flag::MASKED) {
+            self.unpark(task, Wake::Killed);
         }
     }
 
     /// Unwinds the running thread because of a kill.
     #[cold]
     pub(super) fn die(&self, me: Task) -> ! {
-        me.kill_pending.set(false);
+        me.lower(flag::KILL);
         panic::resume_unwind(Box::new(Killed))
     }
 
@@ -346,21 +354,22 @@ impl Runtime {
     pub(super) fn before_park(&self) -> Task {
         let me = self.running();
         let unwinding = thread::panicking();
-        me.masked.set(unwinding);
-        if unwinding || me.kill_pending.get() || self.masked.get() != 0 {
+        if unwinding || self.masked.get() != 0 || me.has(flag::KILL) {
             self.before_park_slow(me, unwinding);
         }
         me
     }
 
     #[cold]
+    #[inline(never)]
     fn before_park_slow(&self, me: Task, unwinding: bool) {
         if unwinding {
+            me.raise(flag::MASKED);
             self.masked.set(self.masked.get() + 1);
             return;
         }
         self.unmask();
-        if me.kill_pending.get() {
+        if me.has(flag::KILL) {
             self.die(me);
         }
     }
@@ -371,10 +380,10 @@ impl Runtime {
         let mut index = 0;
         let mut next = Some(self.main); // which is in no list
         while let Some(task) = next {
-            if task.masked.get() && task.wake.get() == Wake::Pending {
-                task.masked.set(false);
+            if task.has(flag::MASKED) && task.wake.get() == Wake::Pending {
+                task.lower(flag::MASKED);
                 self.masked.set(self.masked.get() - 1);
-                if task.kill_pending.get() {
+                if task.has(flag::KILL) {
                     self.unpark(task, Wake::Killed);
                 }
             }
@@ -383,16 +392,10 @@ impl Runtime {
         }
     }
 
-    /// Whether a kill has to unwind `me`, which has just come back from a park.
-    #[inline]
-    pub(super) fn must_die(&self, me: Task) -> bool {
-        me.kill_pending.get() && !me.masked.get()
-    }
-
     /// Undoes [`Runtime::before_park`] for a thread that need not park after all.
     #[inline]
     pub(super) fn not_parked(&self, me: Task) {
-        if me.masked.get() {
+        if me.lower(flag::MASKED) != 0 {
             self.masked.set(self.masked.get() - 1);
         }
     }
@@ -401,27 +404,28 @@ impl Runtime {
     ///
     /// The caller has called [`Runtime::before_park`], has put `me` where a waker finds it, and ends
     /// with [`Runtime::after_park`] once it has taken it out again.
-    #[inline]
-    pub(super) fn park(&self, me: Task, deadline: Option<Instant>) -> Wake {
+    #[inline(always)]
+    pub(super) fn park(&self, me: Task, deadline: Option<Instant>) -> Parked {
         me.wake.set(Wake::Pending);
         if let Some(deadline) = deadline {
             self.arm(me, deadline);
         }
         self.switch_away(me);
-        self.not_parked(me);
-        if me.sources.get() != 0 {
-            self.settle(me);
-        }
-        me.wake.get()
+        let wake = if me.has(flag::TIMER | flag::WATCH | flag::MASKED | flag::KILL) {
+            return self.settle(me);
+        } else {
+            me.wake.get()
+        };
+        Parked { wake, dying: false }
     }
 
     /// Raises what a park must raise: a kill, or the news that nothing can wake the main thread.
     #[inline]
-    pub(super) fn after_park(&self, me: Task, wake: Wake) {
-        if self.must_die(me) {
+    pub(super) fn after_park(&self, me: Task, parked: Parked) {
+        if parked.dying {
             self.die(me);
         }
-        if wake == Wake::Deadlock {
+        if parked.wake == Wake::Deadlock {
             deadlocked();
         }
     }
@@ -436,10 +440,10 @@ impl Runtime {
         let me = self.before_park();
         let key = self.hub(|hub| hub.watch_token(token, interest, me));
         me.watch.set(Some(key));
-        me.sources.set(WATCH);
-        let wake = self.park(me, deadline);
-        self.after_park(me, wake);
-        wake
+        me.raise(flag::WATCH);
+        let parked = self.park(me, deadline);
+        self.after_park(me, parked);
+        parked.wake
     }
 
     /// Lets everybody go who waits for the descriptor of `token`, and forgets it.
@@ -455,45 +459,54 @@ impl Runtime {
             return false;
         }
         task.wake.set(wake);
-        if task.sources.get() == 0 {
-            self.hub(|hub| hub.wake(task));
-        } else {
+        if task.has(flag::TIMER | flag::WATCH) {
             self.unpark_armed(task);
+        } else {
+            self.hub(|hub| hub.wake(task));
         }
         true
     }
 
     /// The rest of `unpark` for a thread that a timer or a watch names.
     fn unpark_armed(&self, task: Task) {
-        let sources = task.sources.replace(0);
-        let timer = sources & TIMER != 0 && !self.disarm_timer(task);
-        let watch = sources & WATCH != 0 && !self.disarm_watch(task);
-        match u32::from(timer) + u32::from(watch) {
+        match self.disarm(task) {
             0 => self.hub(|hub| hub.wake(task)),
             // What fired is already on its way in the present batch and will carry the news.
-            fired => task.stale.set(task.stale.get() + fired - 1),
+            fired => task.add_stale(fired.count_ones() - 1),
         }
     }
 
-    /// Finds out what woke `me` if nobody did by name, and removes the other source.
-    fn settle(&self, me: Task) {
-        let wake = match me.sources.replace(0) {
-            TIMER => Wake::TimedOut,
-            WATCH => Wake::Ready,
-            _ => {
-                let timer = !self.disarm_timer(me);
-                let watch = !self.disarm_watch(me);
-                me.stale.set(me.stale.get() + u32::from(timer && watch));
-                if watch { Wake::Ready } else { Wake::TimedOut }
-            }
-        };
-        me.wake.set(wake);
+    /// Removes what names `task`; answers which of it had fired already.
+    fn disarm(&self, task: Task) -> u8 {
+        let sources = task.lower(flag::TIMER | flag::WATCH);
+        let timer = sources & flag::TIMER != 0 && !self.disarm_timer(task);
+        let watch = sources & flag::WATCH != 0 && !self.disarm_watch(task);
+        (u8::from(timer) * flag::TIMER) | (u8::from(watch) * flag::WATCH)
+    }
+
+    /// The rest of `park` for a thread that was not simply woken: finds out what has happened.
+    #[inline(never)]
+    fn settle(&self, me: Task) -> Parked {
+        if me.has(flag::TIMER | flag::WATCH) {
+            // Nobody woke it by name. At least one source has fired.
+            let fired = self.disarm(me);
+            me.add_stale(fired.count_ones().saturating_sub(1));
+            let ready = fired & flag::WATCH != 0;
+            me.wake
+                .set(if ready { Wake::Ready } else { Wake::TimedOut });
+        }
+        let masked = me.has(flag::MASKED);
+        self.not_parked(me);
+        Parked {
+            wake: me.wake.get(),
+            dying: me.has(flag::KILL) && !masked,
+        }
     }
 
     fn arm(&self, task: Task, deadline: Instant) {
         let key = self.hub(|hub| hub.at(deadline, task));
         task.timer.set(Some(key));
-        task.sources.set(task.sources.get() | TIMER);
+        task.raise(flag::TIMER);
     }
 
     /// Takes the timer away; `false` if it has fired.
@@ -516,57 +529,49 @@ impl Runtime {
         let me = self.running();
         self.hub(|hub| hub.wake(me));
         self.switch_away(me);
-        if me.kill_pending.get() && !thread::panicking() {
+        if me.has(flag::KILL) && !thread::panicking() {
             self.die(me);
         }
     }
 
     // --- switching ----------------------------------------------------------------------------
 
-    /// The thread whose turn it is; waits until there is one.
-    #[inline]
-    fn next_task(&self) -> Task {
-        loop {
-            match self.hub(Hub::next) {
-                Some(task) if task.stale.get() == 0 => return task,
-                Some(task) => self.skip(task),
-                None => self.wait(),
-            }
-        }
-    }
-
     /// Passes over an entry that was overtaken by another way to wake the thread.
     #[cold]
+    #[inline(never)]
     fn skip(&self, task: Task) {
-        let left = task.stale.get() - 1;
-        task.stale.set(left);
-        if left == 0 && task.retired.get() {
+        if task.take_stale() && task.retired.get() {
             self.release(task);
         }
     }
 
     /// Gives the OS thread to the next ready green thread; returns when it is `me` again.
-    #[inline]
+    #[inline(always)]
     fn switch_away(&self, me: Task) {
-        loop {
-            let next = self.next_task();
-            if next == me {
-                return;
+        let next = loop {
+            match self.hub(Hub::next) {
+                Some(task) if !task.has(flag::STALE | flag::FRESH) => break task,
+                Some(task) if task.has(flag::STALE) => self.skip(task),
+                Some(task) => {
+                    if self.prepare(task) {
+                        break task;
+                    }
+                }
+                None => self.wait(),
             }
-            if next.stage.get() == Stage::Fresh && !self.prepare(next) {
-                continue;
-            }
-            self.current.set(next);
-            // SAFETY: `me` runs on this flow; `next` was suspended here or has just been prepared,
-            // and its stack is kept by its block. No borrow of the runtime is alive. Rust code runs
-            // under the default floating-point control words, so that they need not be exchanged.
-            unsafe { fiber::switch_plain(&raw const me.fiber, &raw const next.fiber) };
+        };
+        if next == me {
             return;
         }
+        self.current.set(next);
+        // SAFETY: `me` runs on this flow; `next` was suspended here or has just been prepared, and
+        // its stack is kept by its block. No borrow of the runtime is alive. Rust code runs under
+        // the default floating-point control words, so that they need not be exchanged.
+        unsafe { fiber::switch_plain(&raw const me.fiber, &raw const next.fiber) };
     }
 
     /// Gives a fresh thread a stack with its first frame; `false` if it ended instead.
-    #[inline]
+    #[inline(never)]
     fn prepare(&self, task: Task) -> bool {
         let mut stack = None;
         if !self.begin(task, &mut stack) {
@@ -637,7 +642,7 @@ impl Runtime {
         self.ending.set(true);
         let mut rounds = 0;
         while self.live.get() > 0 {
-            main.kill_pending.set(false);
+            main.lower(flag::KILL);
             if rounds < KILL_ROUNDS {
                 self.kill_all();
                 self.hub(|hub| hub.wake(main));
@@ -646,7 +651,8 @@ impl Runtime {
             } else if self.masked.get() > 0 {
                 // Destructors that wait: they may take the time they need.
                 let me = self.before_park();
-                if self.park(me, Some(self.now().saturating_add(RETRY))) == Wake::Deadlock {
+                let retry = self.now().saturating_add(RETRY);
+                if self.park(me, Some(retry)).wake == Wake::Deadlock {
                     break;
                 }
                 rounds = KILL_ROUNDS - 1;
@@ -654,7 +660,7 @@ impl Runtime {
                 break;
             }
         }
-        main.kill_pending.set(false);
+        main.lower(flag::KILL);
         self.live.get()
     }
 
@@ -672,7 +678,7 @@ impl Runtime {
         self.inbox().close(&mut left);
         left.extend(self.hub(Hub::drain));
         for task in left {
-            if task.stale.get() > 0 {
+            if task.has(flag::STALE) {
                 self.skip(task);
             } else if task.index.get() == UNREGISTERED && task != self.main {
                 discard_remote(task);
@@ -681,13 +687,13 @@ impl Runtime {
         for task in self.blocks(std::mem::take) {
             task.owner.set(ptr::null());
             task.index.set(UNREGISTERED);
-            if task.stage.get() == Stage::Done && task.unreferenced() {
+            if task.is_done() && task.unreferenced() {
                 // SAFETY: nobody refers to the block, and the registry has just been emptied.
                 unsafe { task.free() };
             }
         }
         self.leave();
-        self.main.stage.set(Stage::Done);
+        self.main.raise(flag::DONE);
         if self.main.release() {
             // SAFETY: the main thread's block was never registered and nobody refers to it.
             unsafe { self.main.free() };
@@ -712,21 +718,24 @@ unsafe extern "C" fn root(runtime: *mut c_void) -> ! {
         let me = runtime.running();
         // SAFETY: `begin` has just moved the thread from fresh to live, on this stack.
         unsafe { me.run() };
-        me.stage.set(Stage::Done);
+        me.raise(flag::DONE);
         let mut stack = me.swap_stack(None);
         runtime.ended(me);
         if runtime.masked.get() != 0 && !thread::panicking() {
             runtime.unmask();
         }
         let next = loop {
-            let next = runtime.next_task();
-            if next.stage.get() != Stage::Fresh {
-                break next;
-            }
-            if runtime.begin(next, &mut stack) {
-                runtime.current.set(next);
-                next.swap_stack(stack);
-                continue 'threads;
+            match runtime.hub(Hub::next) {
+                Some(task) if !task.has(flag::STALE | flag::FRESH) => break task,
+                Some(task) if task.has(flag::STALE) => runtime.skip(task),
+                Some(task) => {
+                    if runtime.begin(task, &mut stack) {
+                        runtime.current.set(task);
+                        task.swap_stack(stack);
+                        continue 'threads;
+                    }
+                }
+                None => runtime.wait(),
             }
         };
         runtime.current.set(next);

@@ -6,8 +6,8 @@
 //! Invariant: a linked thread is parked inside [`WaitQueue::wait`], whose frame borrows the queue;
 //! it unlinks itself before that frame ends, however it ends. So no link outlives the queue.
 
-use super::block::{Task, Wake};
-use super::runtime::Runtime;
+use super::block::{Task, Wake, flag};
+use super::runtime::{Parked, Runtime};
 use crate::clock::Instant;
 use std::cell::Cell;
 
@@ -42,25 +42,33 @@ impl WaitQueue {
     /// Parks the running green thread at the end of the queue, until it is woken or `deadline`.
     ///
     /// A kill unwinds from here, unless a grant came first. *May switch: yes.*
+    #[inline(always)]
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited {
         let runtime = Runtime::current();
         let me = runtime.before_park();
         self.link(me);
-        let wake = runtime.park(me, deadline);
-        if me.queued.get() {
+        let parked = runtime.park(me, deadline);
+        if parked.wake == Wake::Woken {
+            return if parked.dying {
+                Waited::GrantedToDying
+            } else {
+                Waited::Granted
+            };
+        }
+        self.leave(runtime, me, parked)
+    }
+
+    /// The rest of `wait` for a thread that was not chosen.
+    #[inline(never)]
+    fn leave(&self, runtime: &Runtime, me: Task, parked: Parked) -> Waited {
+        if me.has(flag::QUEUED) {
             self.unlink(me);
         }
-        match wake {
-            Wake::Woken if runtime.must_die(me) => Waited::GrantedToDying,
-            Wake::Woken => Waited::Granted,
-            _ => {
-                runtime.after_park(me, wake);
-                if wake == Wake::Closed {
-                    Waited::Closed
-                } else {
-                    Waited::TimedOut
-                }
-            }
+        runtime.after_park(me, parked);
+        if parked.wake == Wake::Closed {
+            Waited::Closed
+        } else {
+            Waited::TimedOut
         }
     }
 
@@ -98,14 +106,37 @@ impl WaitQueue {
 
     #[inline]
     fn wake_first(&self, wake: Wake) -> Option<Task> {
-        while let Some(first) = self.head.get() {
-            self.unlink(first);
-            // A thread that a kill or its deadline has already woken gets nothing.
+        let first = self.head.get()?;
+        self.shift(first);
+        if Runtime::current().unpark(first, wake) {
+            Some(first)
+        } else {
+            self.wake_next(wake)
+        }
+    }
+
+    /// The rest of `wake_first`: who was woken already, by a kill or its deadline, gets nothing.
+    #[cold]
+    fn wake_next(&self, wake: Wake) -> Option<Task> {
+        loop {
+            let first = self.head.get()?;
+            self.shift(first);
             if Runtime::current().unpark(first, wake) {
                 return Some(first);
             }
         }
-        None
+    }
+
+    /// Unlinks the first thread.
+    #[inline]
+    fn shift(&self, first: Task) {
+        let next = first.next.get();
+        self.head.set(next);
+        match next {
+            Some(next) => next.previous.set(None),
+            None => self.tail.set(None),
+        }
+        first.lower(flag::QUEUED);
     }
 
     #[inline]
@@ -113,7 +144,7 @@ impl WaitQueue {
         let last = self.tail.replace(Some(task));
         task.previous.set(last);
         task.next.set(None);
-        task.queued.set(true);
+        task.raise(flag::QUEUED);
         match last {
             Some(last) => last.next.set(Some(task)),
             None => self.head.set(Some(task)),
@@ -131,6 +162,6 @@ impl WaitQueue {
             Some(next) => next.previous.set(previous),
             None => self.tail.set(previous),
         }
-        task.queued.set(false);
+        task.lower(flag::QUEUED);
     }
 }

@@ -1,11 +1,11 @@
 //! Channels: values from any number of senders to any number of receivers, in order.
 //!
 //! Invariants, between any two calls:
-//! - `buffer` holds what has been accepted; its first `granted` values belong to receivers that were
-//!   woken and have not come for them yet, in the order in which they were woken.
-//! - Receivers wait only while every value in the buffer is granted and nobody offers one.
+//! - The first `granted` of the `stored` values belong to receivers that were woken and have not come
+//!   for them yet, in the order in which they were woken.
+//! - Receivers wait only while every stored value is granted and nobody offers one.
 //! - `offers` holds the values of the senders that wait, by the ticket under which each waits; there
-//!   are some only while the buffer is full. A sender that a kill or its deadline has woken takes
+//!   are some only while the channel is full. A sender that a kill or its deadline has woken takes
 //!   its own offer back, so an offer is accepted only by waking its sender.
 //!
 //! No value is in two places, and no borrow of the state is alive while a thread waits.
@@ -34,12 +34,13 @@ use std::time::Duration;
 /// ```
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let channel = Rc::new(Channel {
-        state: RefCell::new(State {
-            buffer: VecDeque::with_capacity(capacity.min(64)),
-            granted: 0,
-            offers: VecDeque::new(),
-            next_offer: 0,
-        }),
+        first: Cell::new(None),
+        buffer: RefCell::new(VecDeque::new()),
+        stored: Cell::new(0),
+        granted: Cell::new(0),
+        offers: RefCell::new(VecDeque::new()),
+        offered: Cell::new(0),
+        next_ticket: Cell::new(0),
         capacity,
         senders: Cell::new(1),
         receivers: Cell::new(1),
@@ -84,31 +85,25 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
     bounded(0)
 }
 
-struct State<T> {
-    buffer: VecDeque<T>,
-    granted: usize,
-    offers: VecDeque<(u64, T)>,
-    next_offer: u64,
-}
-
-impl<T> State<T> {
-    /// Takes the offer with this ticket out, if it is there.
-    fn withdraw(&mut self, ticket: u64) -> Option<T> {
-        let place = self
-            .offers
-            .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
-            .ok()?;
-        self.offers.remove(place).map(|(_, value)| value)
-    }
-}
-
+/// `stored` and `granted` are kept apart: side by side they would be loaded as one vector right after
+/// they were stored one by one, which stalls the processor for longer than all else takes.
+#[repr(C)]
 struct Channel<T> {
-    state: RefCell<State<T>>,
-    capacity: usize,
+    /// Accepted values, in both places.
+    stored: Cell<usize>,
+    /// The oldest accepted value. The others are in `buffer`, which is empty if nothing is stored.
+    first: Cell<Option<T>>,
+    granted: Cell<usize>,
+    wait_recv: WaitQueue,
+    /// How many offers there are.
+    offered: Cell<usize>,
     senders: Cell<usize>,
     receivers: Cell<usize>,
+    capacity: usize,
+    buffer: RefCell<VecDeque<T>>,
+    offers: RefCell<VecDeque<(u64, T)>>,
+    next_ticket: Cell<u64>,
     wait_send: WaitQueue,
-    wait_recv: WaitQueue,
 }
 
 /// Why a value could not be sent at once or in time.
@@ -118,121 +113,172 @@ enum Refusal {
 }
 
 impl<T> Channel<T> {
-    /// Takes `value` in if that needs no wait.
+    /// Makes room for one more value: for a receiver that waits, or in the buffer.
     #[inline]
-    fn accept(&self, value: T) -> Result<(), (T, Refusal)> {
+    fn admit(&self) -> Result<(), Refusal> {
         if self.receivers.get() == 0 {
-            return Err((value, Refusal::Disconnected));
+            return Err(Refusal::Disconnected);
         }
-        let mut state = self.state.borrow_mut();
         if self.wait_recv.wake_one() {
-            state.buffer.push_back(value);
-            state.granted += 1;
-            Ok(())
-        } else if state.buffer.len() - state.granted < self.capacity {
-            state.buffer.push_back(value);
-            Ok(())
+            self.granted.set(self.granted.get() + 1);
+        } else if self.stored.get() - self.granted.get() >= self.capacity {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Appends an accepted value.
+    #[inline]
+    fn push(&self, value: T) {
+        let stored = self.stored.get();
+        self.stored.set(stored + 1);
+        if stored == 0 {
+            self.first.set(Some(value));
         } else {
-            Err((value, Refusal::Full))
+            self.push_behind(value);
         }
     }
 
-    fn send_until(&self, value: T, deadline: Option<Instant>) -> Result<(), (T, Refusal)> {
-        let value = match self.accept(value) {
-            Err((value, Refusal::Full)) => value,
-            done => return done,
-        };
-        let ticket = {
-            let mut state = self.state.borrow_mut();
-            let ticket = state.next_offer;
-            state.next_offer += 1;
-            state.offers.push_back((ticket, value));
-            ticket
-        };
+    #[inline(never)]
+    fn push_behind(&self, value: T) {
+        self.buffer.borrow_mut().push_back(value);
+    }
+
+    /// Takes the oldest accepted value out.
+    #[inline]
+    fn pop(&self) -> T {
+        self.stored.set(self.stored.get() - 1);
+        match self.first.take() {
+            Some(value) => value,
+            None => self.pop_behind(),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_behind(&self) -> T {
+        let value = self.buffer.borrow_mut().pop_front();
+        value.expect("what is stored and is not the first is in the buffer")
+    }
+
+    /// Waits until the value is accepted; the first attempt has found the channel full.
+    #[inline(never)]
+    fn wait_to_send(&self, value: T, deadline: Option<Instant>) -> Result<(), (T, Refusal)> {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        self.offered.set(self.offered.get() + 1);
+        self.offers.borrow_mut().push_back((ticket, value));
         // A kill unwinds from the wait: the offer must not stay behind.
         let offer = Offer {
             channel: self,
             ticket,
         };
-        match self.wait_send.wait_with(ticket, deadline) {
+        let refusal = match self.wait_send.wait_with(ticket, deadline) {
             Waited::Granted => {
                 mem::forget(offer); // it has been accepted
-                Ok(())
+                return Ok(());
             }
             Waited::GrantedToDying => rt::die(),
-            Waited::Closed => offer
-                .withdraw()
-                .map_or(Ok(()), |v| Err((v, Refusal::Disconnected))),
-            Waited::TimedOut => offer.withdraw().map_or(Ok(()), |v| Err((v, Refusal::Full))),
-        }
+            Waited::Closed => Refusal::Disconnected,
+            Waited::TimedOut => Refusal::Full,
+        };
+        let value = self.withdraw(ticket);
+        Err((
+            value.expect("an offer that was not accepted is still there"),
+            refusal,
+        ))
     }
 
     /// Takes a value out if one is there for somebody who has not waited.
-    #[inline]
     fn take(&self) -> Option<T> {
-        let mut state = self.state.borrow_mut();
-        if state.granted == state.buffer.len() {
-            return self.accept_offer(&mut state); // a rendezvous
+        if self.stored.get() == self.granted.get() {
+            return if self.offered.get() == 0 {
+                None
+            } else {
+                self.accept_offer()
+            };
         }
-        let granted = state.granted;
-        let value = if granted == 0 {
-            state.buffer.pop_front()
+        let value = if self.granted.get() == 0 {
+            self.pop()
         } else {
-            state.buffer.remove(granted)
+            self.overtake()
         };
-        self.refill(&mut state);
-        value
+        if self.offered.get() != 0 {
+            self.refill();
+        }
+        Some(value)
+    }
+
+    /// Takes the oldest value that is not granted, when some are.
+    #[cold]
+    fn overtake(&self) -> T {
+        let first = self.first.take();
+        let place = self.granted.get() - usize::from(first.is_some());
+        self.first.set(first);
+        self.stored.set(self.stored.get() - 1);
+        let value = self.buffer.borrow_mut().remove(place);
+        value.expect("more is stored than granted")
     }
 
     /// Takes the value of the longest waiting sender, and lets it go.
-    #[inline]
-    fn accept_offer(&self, state: &mut State<T>) -> Option<T> {
-        if state.offers.is_empty() {
-            return None;
-        }
-        state.withdraw(self.wait_send.wake_ticket()?)
+    fn accept_offer(&self) -> Option<T> {
+        self.withdraw(self.wait_send.wake_ticket()?)
     }
 
-    /// Moves the offers for which there is room into the buffer.
-    #[inline]
-    fn refill(&self, state: &mut State<T>) {
-        while state.buffer.len() - state.granted < self.capacity {
-            match self.accept_offer(state) {
-                Some(value) => state.buffer.push_back(value),
+    /// Takes the offer with this ticket out, if it is there.
+    fn withdraw(&self, ticket: u64) -> Option<T> {
+        let mut offers = self.offers.borrow_mut();
+        let place = offers
+            .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+            .ok()?;
+        self.offered.set(self.offered.get() - 1);
+        offers.remove(place).map(|(_, value)| value)
+    }
+
+    /// Accepts the offers for which there is room.
+    fn refill(&self) {
+        while self.stored.get() - self.granted.get() < self.capacity {
+            match self.accept_offer() {
+                Some(value) => self.push(value),
                 None => return,
             }
         }
     }
 
-    fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        if let Some(value) = self.take() {
-            return Ok(value);
+    /// Receives, waiting if need be.
+    #[inline(always)]
+    fn recv_until(
+        &self,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Result<T, RecvTimeoutError> {
+        if self.stored.get() != self.granted.get() || self.offered.get() != 0 {
+            if let Some(value) = self.take() {
+                return Ok(value);
+            }
         }
         if self.senders.get() == 0 {
             return Err(RecvTimeoutError::Disconnected);
         }
-        match self.wait_recv.wait(deadline) {
-            Waited::Granted => {
-                let mut state = self.state.borrow_mut();
-                state.granted -= 1;
-                Ok(state
-                    .buffer
-                    .pop_front()
-                    .expect("a granted value waits in the buffer"))
-            }
-            Waited::GrantedToDying => {
-                self.return_grant();
-                rt::die()
-            }
-            Waited::Closed => Err(RecvTimeoutError::Disconnected),
-            Waited::TimedOut => Err(RecvTimeoutError::Timeout),
+        let waited = self.wait_recv.wait(deadline());
+        if waited == Waited::Granted {
+            self.granted.set(self.granted.get() - 1);
+            return Ok(self.pop());
         }
+        Err(self.not_received(waited))
     }
 
-    /// A receiver that was given a value will not come for it: the next one gets it.
-    fn return_grant(&self) {
-        if !self.wait_recv.wake_one() {
-            self.state.borrow_mut().granted -= 1;
+    /// What to tell a receiver that waited in vain.
+    #[cold]
+    fn not_received(&self, waited: Waited) -> RecvTimeoutError {
+        match waited {
+            Waited::Closed => RecvTimeoutError::Disconnected,
+            Waited::TimedOut => RecvTimeoutError::Timeout,
+            Waited::Granted | Waited::GrantedToDying => {
+                // It will not come for its value: the next one gets it.
+                if !self.wait_recv.wake_one() {
+                    self.granted.set(self.granted.get() - 1);
+                }
+                rt::die()
+            }
         }
     }
 }
@@ -243,16 +289,9 @@ struct Offer<'a, T> {
     ticket: u64,
 }
 
-impl<T> Offer<'_, T> {
-    fn withdraw(&self) -> Option<T> {
-        self.channel.state.borrow_mut().withdraw(self.ticket)
-    }
-}
-
 impl<T> Drop for Offer<'_, T> {
     fn drop(&mut self) {
-        // The value's destructor runs after the borrow has ended.
-        drop(self.withdraw());
+        drop(self.channel.withdraw(self.ticket));
     }
 }
 
@@ -287,15 +326,17 @@ impl<T> Sender<T> {
     ///     assert_eq!(sender.send(2).unwrap_err().0, 2);
     /// });
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        match self.channel.accept(value) {
-            Ok(()) => Ok(()),
-            Err((value, _)) => self
-                .channel
-                .send_until(value, None)
-                .map_err(|(value, _)| SendError(value)),
-        }
+        let sent = match self.channel.admit() {
+            Ok(()) => {
+                self.channel.push(value);
+                return Ok(());
+            }
+            Err(Refusal::Full) => self.channel.wait_to_send(value, None),
+            Err(refusal) => Err((value, refusal)),
+        };
+        sent.map_err(|(value, _)| SendError(value))
     }
 
     /// As [`Sender::send`], for at most `timeout`.
@@ -316,11 +357,15 @@ impl<T> Sender<T> {
     /// });
     /// ```
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        let sent = match self.channel.accept(value) {
-            Err((value, Refusal::Full)) => {
-                self.channel.send_until(value, Some(rt::deadline(timeout)))
+        let sent = match self.channel.admit() {
+            Ok(()) => {
+                self.channel.push(value);
+                return Ok(());
             }
-            done => done,
+            Err(Refusal::Full) => self
+                .channel
+                .wait_to_send(value, Some(rt::deadline(timeout))),
+            Err(refusal) => Err((value, refusal)),
         };
         sent.map_err(|(value, refusal)| match refusal {
             Refusal::Full => SendTimeoutError::Timeout(value),
@@ -340,12 +385,14 @@ impl<T> Sender<T> {
     /// # drop(receiver);
     /// ```
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.channel
-            .accept(value)
-            .map_err(|(value, refusal)| match refusal {
-                Refusal::Full => TrySendError::Full(value),
-                Refusal::Disconnected => TrySendError::Disconnected(value),
-            })
+        match self.channel.admit() {
+            Ok(()) => {
+                self.channel.push(value);
+                Ok(())
+            }
+            Err(Refusal::Full) => Err(TrySendError::Full(value)),
+            Err(Refusal::Disconnected) => Err(TrySendError::Disconnected(value)),
+        }
     }
 }
 
@@ -412,7 +459,7 @@ impl<T> Receiver<T> {
     /// ```
     #[inline]
     pub fn recv(&self) -> Result<T, Disconnected> {
-        self.channel.recv_until(None).map_err(|_| Disconnected)
+        self.channel.recv_until(|| None).map_err(|_| Disconnected)
     }
 
     /// As [`Receiver::recv`], for at most `timeout`.
@@ -433,10 +480,7 @@ impl<T> Receiver<T> {
     /// });
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match self.channel.take() {
-            Some(value) => Ok(value),
-            None => self.channel.recv_until(Some(rt::deadline(timeout))),
-        }
+        self.channel.recv_until(|| Some(rt::deadline(timeout)))
     }
 
     /// Takes the next value if there is one. *May switch: no.*
@@ -468,8 +512,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        let state = self.channel.state.borrow();
-        state.buffer.len() - state.granted
+        self.channel.stored.get() - self.channel.granted.get()
     }
 
     /// Whether [`Receiver::len`] is zero.
@@ -514,11 +557,13 @@ impl<T> Drop for Receiver<T> {
         if left > 0 {
             return;
         }
-        // Nobody will come for what is left. It is dropped once the borrow has ended, since
-        // destructors may use the channel.
-        let rest = mem::take(&mut self.channel.state.borrow_mut().buffer);
+        // Nobody will come for what is left. It is dropped when the channel is in order again and
+        // no borrow is alive, since destructors may use it.
+        self.channel.stored.set(0);
+        let first = self.channel.first.take();
+        let rest = self.channel.buffer.take();
         self.channel.wait_send.close();
-        drop(rest);
+        drop((first, rest));
     }
 }
 
