@@ -434,7 +434,7 @@ impl<T> Hub<T> {
         if self.inbox.has_mail() {
             self.take_mail();
         }
-        self.since_poll = self.io.len();
+        self.since_poll = self.batch + self.io.len();
         ended.map(drop)
     }
 

@@ -482,8 +482,11 @@ struct Model {
 impl Model {
     fn peek(&mut self) -> Option<u32> {
         if self.first.is_empty() && self.second.is_empty() {
-            if self.since_poll >= POLL_EVERY && !self.waiting.is_empty() {
-                return None;
+            if self.since_poll >= POLL_EVERY {
+                if !self.waiting.is_empty() {
+                    return None;
+                }
+                self.since_poll = 0; // with nobody waiting there was nothing to ask
             }
             self.first.extend(self.woken.drain(..));
             let mut due: Vec<_> = self
