@@ -44,7 +44,7 @@ fn at(nanos: u64) -> Instant {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn behaves_as_a_sorted_list(steps in prop::collection::vec(step(), 1..400)) {
