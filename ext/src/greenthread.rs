@@ -22,7 +22,7 @@ pub use life::{Call, Life};
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, PyGreenlet, StaticType, Transfer, lifetime};
 use crate::hub;
-use crate::object::Object;
+use crate::object::{Object, gc_track};
 use crate::thread::Thread;
 
 /// The layout of a `GreenThread`.
@@ -137,6 +137,7 @@ pub fn spawn_with_exit(
 pub fn fail(py: Python<'_>, object: Object, exception: Pending) {
     let me = Gr::from_object(&object);
     me.get().phase.set(greenlet::Phase::Dead);
+    gc_track(object.as_ptr());
     if is_green_thread(object.as_ptr()) {
         exception.restore();
         // The outcome is kept for who waits; the report follows from the error that `conclude` returns.
@@ -190,6 +191,9 @@ unsafe extern "C" fn new(
     _kwargs: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let made = greenlet::current().and_then(|parent| make(kind, parent.object()));
+    if let Ok(object) = &made {
+        gc_track(object.as_ptr()); // no hub holds it: it can be part of a cycle before it starts
+    }
     made.map_or(ptr::null_mut(), Object::into_ptr)
 }
 

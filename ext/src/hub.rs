@@ -577,10 +577,10 @@ impl Hub {
                     if Gr::from_object(&target) == me {
                         return Ok(Object::none());
                     }
-                    return switch::pass(thread, target, Transfer::Nothing);
+                    return switch::pass(thread, target);
                 }
                 Next::Begin(target) => match switch::begin(thread, &target) {
-                    Ok(()) => return switch::pass_first(thread, target, Transfer::Nothing),
+                    Ok(()) => return switch::pass_first(thread, target),
                     Err(Raised) => report::failed_start(target),
                 },
                 Next::Stale => {}
@@ -699,9 +699,9 @@ impl Hub {
             }
             wake => match wake.resolve() {
                 // What arrives as an error was thrown at the hub, or belongs to the main greenlet: it ends the hub.
-                Next::Go(target) => drop(switch::pass(thread, target, Transfer::Nothing)?),
+                Next::Go(target) => drop(switch::pass(thread, target)?),
                 Next::Begin(target) => match switch::begin(thread, &target) {
-                    Ok(()) => drop(switch::pass_first(thread, target, Transfer::Nothing)?),
+                    Ok(()) => drop(switch::pass_first(thread, target)?),
                     Err(Raised) => report::failed_start(target),
                 },
                 Next::Stale => {}

@@ -142,6 +142,16 @@ pub fn type_name<'a>(object: *mut ffi::PyObject) -> &'a CStr {
     unsafe { CStr::from_ptr(name) }
 }
 
+/// Has the collector track an object, if it does not yet.
+#[inline]
+pub fn gc_track(object: *mut ffi::PyObject) {
+    // SAFETY: callers pass live objects of collectable types.
+    if unsafe { ffi::PyObject_GC_IsTracked(object) } == 0 {
+        // SAFETY: as above; not tracked.
+        unsafe { ffi::PyObject_GC_Track(object.cast()) };
+    }
+}
+
 /// A new reference that a C function returned; null means that it has raised.
 #[inline(always)]
 pub fn owned(ptr: *mut ffi::PyObject) -> Result<Object, Raised> {

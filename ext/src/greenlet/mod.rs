@@ -281,11 +281,16 @@ pub fn allocate(kind: *mut ffi::PyTypeObject, main: bool) -> Option<Object> {
 }
 
 /// A greenlet of `kind` with a native body and this parent.
+///
+/// The collector does not track it before it has ended: until then the hub holds it, or it is suspended, and in
+/// neither case could it be collected. `switch::depart` has it tracked.
 pub fn with_body(kind: *mut ffi::PyTypeObject, body: Body, parent: Object) -> Result<Object> {
     let object = allocate(kind, false).ok_or(Raised)?;
     let greenlet = Gr::from_object(&object).get();
     greenlet.body.set(Some(body));
     greenlet.parent.replace(Some(parent));
+    // SAFETY: a new object that nobody else has.
+    unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
     Ok(object)
 }
 

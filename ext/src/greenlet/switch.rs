@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use super::{Gr, Phase, error_class, exit_class, greenlet_error};
 use crate::call;
 use crate::error::{self, Pending, Raised, Result};
-use crate::object::Object;
+use crate::object::{Object, gc_track};
 use crate::pystate::StackBounds;
 use crate::thread::{CONDEMNED, REAP, TRACED, Thread};
 use crate::trace;
@@ -276,26 +276,25 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
     Ok(true)
 }
 
-/// Switches to a suspended greenlet of this thread other than the running one, giving the reference away.
-/// For the hub. May switch: yes.
+/// Switches to a suspended greenlet of this thread other than the running one, giving the reference away; `None`
+/// arrives there. For the hub. May switch: yes.
 #[inline(always)]
-pub fn pass(thread: &Thread, target: Object, transfer: Transfer) -> Result<Object> {
+pub fn pass(thread: &Thread, target: Object) -> Result<Object> {
     let me = thread.current.get();
-    Gr::from_object(&target).get().transfer.set(transfer);
+    drop(
+        Gr::from_object(&target)
+            .get()
+            .value
+            .replace(Some(Object::none())),
+    );
     leap(thread, me, target, false);
     receive(thread, me)
 }
 
-/// `pass` to a greenlet that `begin` has made ready. May switch: yes.
+/// `pass` to a greenlet that `begin` has made ready: what its maker left for it arrives. May switch: yes.
 #[inline(always)]
-pub fn pass_first(thread: &Thread, target: Object, transfer: Transfer) -> Result<Object> {
+pub fn pass_first(thread: &Thread, target: Object) -> Result<Object> {
     let me = thread.current.get();
-    let cell = &Gr::from_object(&target).get().transfer;
-    if let given @ (Transfer::Value(_) | Transfer::Call(..)) = cell.take() {
-        cell.set(given); // what its maker left there
-    } else {
-        cell.set(transfer);
-    }
     leap(thread, me, target, true);
     receive(thread, me)
 }
@@ -479,6 +478,10 @@ fn depart(thread: &Thread, me: Gr, to: Object, first: bool) -> ! {
     let to = Gr::from_ptr(to.into_ptr());
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
+    if greenlet.body.get().is_some() && me.references() > 1 {
+        // From here on it can be part of a cycle that only the collector finds.
+        gc_track(me.as_object_ptr());
+    }
     // SAFETY: `me` runs and will not again: what the thread state holds of it is released.
     let state = unsafe { me.state() };
     // SAFETY: as above.
