@@ -66,20 +66,19 @@ unsafe extern "C" fn switch(target: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
     give(checked(target).and_then(|target| switch::switch_to(target, transfer(args, kwargs)?)))
 }
 
+/// Length of a live dictionary.
+fn dict_len(dict: Ptr) -> ffi::Py_ssize_t {
+    // SAFETY: `transfer` has checked what it is.
+    unsafe { ffi::PyDict_Size(dict) }
+}
+
 fn transfer(args: Ptr, kwargs: Ptr) -> Result<Transfer> {
     // SAFETY: null or a live dictionary.
-    let keywords = !kwargs.is_null()
-        && unsafe { ffi::PyDict_Check(kwargs) } != 0
-        && unsafe {
-            // SAFETY: a live dictionary, checked just before.
-            ffi::PyDict_Size(kwargs)
-        } > 0;
-    // SAFETY: live, checked above.
-    let keywords = if keywords {
-        unsafe { Object::from_borrowed(kwargs) }
-    } else {
-        None
-    };
+    let keywords =
+        !kwargs.is_null() && unsafe { ffi::PyDict_Check(kwargs) } != 0 && dict_len(kwargs) > 0;
+    let keywords = if keywords { kwargs } else { ptr::null_mut() };
+    // SAFETY: null or live.
+    let keywords = unsafe { Object::from_borrowed(keywords) };
     // SAFETY: null or live, by the API's contract.
     let Some(args) = (unsafe { Object::from_borrowed(args) }) else {
         return Ok(Transfer::Call(switch::empty_tuple(), keywords));

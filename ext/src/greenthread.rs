@@ -67,12 +67,15 @@ pub fn is_green_thread(object: *mut ffi::PyObject) -> bool {
 /// What is called natively when a green thread has finished, after its links: `on_exit(data, green thread)`.
 pub type OnExit = fn(Python<'_>, &Py<PyAny>, &Bound<'_, PyAny>) -> PyResult<()>;
 
+/// What gets an exception instead of the hub.
+pub type Report = fn(Python<'_>, PyErr) -> PyResult<()>;
+
 /// What `spawn_with_exit` makes.
 pub enum Kind {
     /// A GreenThread, as `spawn` returns.
     GreenThread,
     /// One without a result to ask for; an exception goes to this function instead of the hub.
-    Reported(fn(Python<'_>, PyErr) -> PyResult<()>),
+    Reported(Report),
 }
 
 /// A new, unstarted GreenThread (or derived) whose parent is `parent`.
@@ -91,24 +94,6 @@ pub fn prepare(thread: &Thread, call: Call) -> error::Result<Object> {
     let object = make(type_ptr(), parent)?;
     life_of(Gr::from_object(&object)).call.set(Some(call));
     Ok(object)
-}
-
-/// `spawn` for Rust. May switch: no.
-pub fn spawn(
-    py: Python<'_>,
-    function: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Py<PyAny>> {
-    let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
-    let made = prepare(thread, Call::new(function, args, kwargs)?).and_then(|object| {
-        hub::start_soon(thread, object.clone())?;
-        Ok(object)
-    });
-    Ok(made
-        .map_err(|raised| raised.into_err(py))?
-        .into_bound(py)
-        .unbind())
 }
 
 /// `spawn` with a native function that is called at the end. May switch: no.

@@ -152,6 +152,16 @@ pub fn gc_track(object: *mut ffi::PyObject) {
     }
 }
 
+/// Length of a live tuple; 0 for null.
+#[inline(always)]
+pub fn tuple_len(tuple: *mut ffi::PyObject) -> usize {
+    if tuple.is_null() {
+        return 0;
+    }
+    // SAFETY: callers pass tuples.
+    unsafe { ffi::PyTuple_GET_SIZE(tuple) as usize }
+}
+
 /// A new reference that a C function returned; null means that it has raised.
 #[inline(always)]
 pub fn owned(ptr: *mut ffi::PyObject) -> Result<Object, Raised> {

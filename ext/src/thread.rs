@@ -200,10 +200,8 @@ impl Thread {
     #[cold]
     pub fn execute_condemned(&self) {
         self.settle(CONDEMNED);
-        while let Some(greenlet) = {
-            let next = self.condemned.borrow_mut().pop();
-            next
-        } {
+        let take = || self.condemned.borrow_mut().pop();
+        while let Some(greenlet) = take() {
             drop(greenlet); // back in its own thread: its dealloc throws GreenletExit
         }
     }

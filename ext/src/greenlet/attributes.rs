@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use super::switch::{self, Transfer};
 use super::{Gr, Phase, PyGreenlet, exit_class, lifetime, type_ptr};
 use crate::error::{self, Pending, Raised, Result};
-use crate::object::{Object, type_name};
+use crate::object::{Object, tuple_len, type_name};
 use crate::pystate;
 use crate::thread::Thread;
 
@@ -58,12 +58,7 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
         // SAFETY: a fresh tuple with this index; takes the reference.
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr()) };
     }
-    // SAFETY: null or a tuple.
-    let names = if kwnames.is_null() {
-        0
-    } else {
-        unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
-    };
+    let names = tuple_len(kwnames);
     if names == 0 {
         return Ok((tuple, None));
     }
@@ -71,7 +66,7 @@ pub fn pack(args: *const Ptr, count: usize, kwnames: Ptr) -> Result<(Object, Opt
     let dict = unsafe { ffi::PyDict_New() };
     // SAFETY: a new reference or null.
     let dict = unsafe { Object::from_owned(dict) }.ok_or(Raised)?;
-    for index in 0..names {
+    for index in 0..names as ffi::Py_ssize_t {
         // SAFETY: a tuple with this index; borrowed.
         let name = unsafe { ffi::PyTuple_GET_ITEM(kwnames, index) };
         // SAFETY: keyword values follow the positional ones.

@@ -253,12 +253,10 @@ fn survives(me: Gr) -> bool {
         owner.condemn(kept.clone());
     }
     saved.restore();
-    if here && greenlet.phase.get() == Phase::Active {
-        if me.references() == 1 {
-            // Nobody wants it and it does not end: it is leaked, since its stack is in use.
-            crate::greenlet::attributes::write_stderr(me, c"GreenletExit did not kill %R");
-            std::mem::forget(kept.clone());
-        }
+    if here && greenlet.phase.get() == Phase::Active && me.references() == 1 {
+        // Nobody wants it and it does not end: it is leaked, since its stack is in use.
+        crate::greenlet::attributes::write_stderr(me, c"GreenletExit did not kill %R");
+        std::mem::forget(kept.clone());
     }
     let alive = me.references() > 1;
     if alive {

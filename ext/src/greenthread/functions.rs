@@ -11,7 +11,7 @@ use super::{Call, is_green_thread, life_of, prepare};
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Transfer};
 use crate::hub;
-use crate::object::Object;
+use crate::object::{Object, tuple_len};
 use crate::thread::Thread;
 
 type Ptr = *mut ffi::PyObject;
@@ -50,12 +50,7 @@ pub fn sleep_for(seconds: f64) -> error::Result<()> {
 }
 
 unsafe extern "C" fn sleep(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
-    // SAFETY: null or a live tuple.
-    let named = if kwnames.is_null() {
-        0
-    } else {
-        unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
-    };
+    let named = tuple_len(kwnames) as ffi::Py_ssize_t;
     let wanted = if named == 0 {
         0.0
     } else {

@@ -12,7 +12,7 @@ use super::{OnExit, life_of};
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::Gr;
 use crate::hub::{self, Reason, Waiter, Woken};
-use crate::object::{Object, Slot};
+use crate::object::{Object, Slot, tuple_len};
 
 /// A call to be made: as a vectorcall, so that no tuple and no dictionary is needed.
 pub struct Call {
@@ -54,12 +54,7 @@ impl Call {
         skip: usize,
         kwnames: *mut ffi::PyObject,
     ) -> Call {
-        // SAFETY: null or a live tuple.
-        let named = if kwnames.is_null() {
-            0
-        } else {
-            unsafe { ffi::PyTuple_GET_SIZE(kwnames) }
-        } as usize;
+        let named = tuple_len(kwnames);
         let borrowed = |object: *mut ffi::PyObject| {
             // SAFETY: an argument of the call that is under way: live.
             unsafe { Object::from_borrowed(object) }.expect("arguments are never null")
@@ -85,12 +80,7 @@ impl Call {
     #[inline]
     pub fn run(&self) -> error::Result<Object> {
         let names = self.names.as_ref().map_or(ptr::null_mut(), Object::as_ptr);
-        // SAFETY: null or a live tuple.
-        let named = if names.is_null() {
-            0
-        } else {
-            unsafe { ffi::PyTuple_GET_SIZE(names) }
-        } as usize;
+        let named = tuple_len(names);
         crate::call::call_vector(&self.function, &self.args, named, names)
     }
 
@@ -160,7 +150,7 @@ pub struct Life {
     /// Native function of its end, with its data.
     pub exit: Cell<Option<(OnExit, Object)>>,
     /// Gets an exception instead of the hub.
-    pub report: Cell<Option<fn(Python<'_>, PyErr) -> PyResult<()>>>,
+    pub report: Cell<Option<super::Report>>,
     /// Whose death keeps it from starting (`spawn_after_local`).
     pub local_to: Slot,
     /// Its timer until it is due (`spawn_after`).
