@@ -1,0 +1,23 @@
+//! Ends the test process when a test hangs: a hang is a failure that says its name.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+/// Watches over the test that holds it.
+pub struct Watchdog {
+    _done: Sender<()>,
+}
+
+/// Gives the running test half a minute.
+pub fn watch() -> Watchdog {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs");
+            std::process::abort();
+        }
+    });
+    Watchdog { _done: done }
+}
