@@ -7,7 +7,7 @@
 //! the thread for good, which is what CPython 3.14 does to such threads itself.
 #![allow(unsafe_code)] // calls into C
 
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{self, PyObject};
 
 use crate::error::{Raised, Result};
 use crate::object::Object;
@@ -18,13 +18,13 @@ unsafe extern "C-unwind" {
         args: *mut PyObject,
         kwargs: *mut PyObject,
     ) -> *mut PyObject;
-    fn PyObject_CallOneArg(function: *mut PyObject, arg: *mut PyObject) -> *mut PyObject;
     fn PyObject_CallNoArgs(function: *mut PyObject) -> *mut PyObject;
-    fn PyObject_Vectorcall(
+    // The one form of a call by array that every supported version exports (3.10 has the others inline).
+    fn PyObject_VectorcallDict(
         function: *mut PyObject,
         args: *const *mut PyObject,
         count: usize,
-        names: *mut PyObject,
+        kwargs: *mut PyObject,
     ) -> *mut PyObject;
 }
 
@@ -60,7 +60,9 @@ pub fn call(function: &Object, args: &Object, kwargs: Option<&Object>) -> Result
 #[inline(always)]
 pub fn call_one(function: &Object, arg: &Object) -> Result<Object> {
     // SAFETY: live objects; the callee takes its own references.
-    guarded(|| unsafe { PyObject_CallOneArg(function.as_ptr(), arg.as_ptr()) })
+    guarded(|| unsafe {
+        PyObject_VectorcallDict(function.as_ptr(), &arg.as_ptr(), 1, std::ptr::null_mut())
+    })
 }
 
 /// `function()`. May switch: yes.
@@ -78,13 +80,32 @@ pub fn call_vector(
     named: usize,
     names: *mut PyObject,
 ) -> Result<Object> {
+    let kwargs = keywords(&args[args.len() - named..], names)?;
+    let kwargs = kwargs.as_ref().map_or(std::ptr::null_mut(), Object::as_ptr);
+    let count = args.len() - named;
     // SAFETY: live objects; an Object is one pointer, and the callee takes its own references.
     guarded(|| unsafe {
-        PyObject_Vectorcall(
-            function.as_ptr(),
-            args.as_ptr().cast(),
-            args.len() - named,
-            names,
-        )
+        PyObject_VectorcallDict(function.as_ptr(), args.as_ptr().cast(), count, kwargs)
     })
+}
+
+/// A dictionary of keyword arguments; `None` without any.
+#[inline(always)]
+fn keywords(values: &[Object], names: *mut PyObject) -> Result<Option<Object>> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    // SAFETY: the GIL is held.
+    let dict = unsafe { ffi::PyDict_New() };
+    // SAFETY: a new reference or null.
+    let dict = unsafe { Object::from_owned(dict) }.ok_or(Raised)?;
+    for (index, value) in values.iter().enumerate() {
+        // SAFETY: `names` is a tuple of as many names as there are values.
+        let name = unsafe { ffi::PyTuple_GetItem(names, index as ffi::Py_ssize_t) };
+        // SAFETY: live objects; the dictionary takes its own references.
+        if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), name, value.as_ptr()) } < 0 {
+            return Err(Raised);
+        }
+    }
+    Ok(Some(dict))
 }

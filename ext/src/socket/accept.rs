@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::address::Address;
-use super::call::{Args, check_signals, errno, os_error};
+use super::call::{Args, call_one, check_signals, errno, os_error};
 use super::class;
 use super::lifetime::{initialise, open};
 use super::state::{Mode, Sock, attribute};
@@ -144,22 +144,9 @@ fn accept_wrapped(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Obje
             .map_err(error)?;
         make(py, sock.class(), fd, family, kind, proto)?
     } else {
-        call_class(py, sock.class(), client.as_ptr())?
+        call_one(sock.class().cast(), client.as_ptr())?
     };
     pair(py, conn, address.into())
-}
-
-/// `class(client)`.
-fn call_class(
-    py: Python<'_>,
-    class: *mut ffi::PyTypeObject,
-    client: *mut ffi::PyObject,
-) -> Result<Object> {
-    let _ = py;
-    // SAFETY: live objects.
-    let conn = unsafe { ffi::PyObject_CallOneArg(class.cast(), client) };
-    // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(conn) }.ok_or(Raised)
 }
 
 fn pair(py: Python<'_>, conn: Object, address: Object) -> Result<Object> {
@@ -201,7 +188,7 @@ fn socket_around(py: Python<'_>, sock: Sock<'_>, fd: c_int) -> Result<Object> {
     let Some(client) = (unsafe { Object::from_owned(client) }) else {
         return Err(discard(fd, Raised));
     };
-    call_class(py, sock.class(), client.as_ptr())
+    call_one(sock.class().cast(), client.as_ptr())
 }
 
 /// A socket of `class` that owns the non-blocking descriptor `fd`; closes it on failure.

@@ -107,6 +107,15 @@ impl<'a> Args<'a> {
     }
 }
 
+/// `function(arg)`. (CPython 3.10 does not export PyObject_CallOneArg.)
+#[inline]
+pub fn call_one(function: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> Result<Object> {
+    // SAFETY: live objects; the callee takes its own references.
+    let result = unsafe { ffi::PyObject_Vectorcall(function, &arg, 1, ptr::null_mut()) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Object::from_owned(result) }.ok_or(Raised)
+}
+
 fn str_equals(object: *mut ffi::PyObject, text: &str) -> bool {
     let mut len = 0;
     // SAFETY: keyword names are str objects.

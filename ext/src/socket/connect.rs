@@ -11,7 +11,7 @@ use eventlet::reactor::Interest;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::call::{Args, int, os_error};
+use super::call::{Args, call_one, int, os_error};
 use super::state::{Sock, attribute};
 use super::wait::{Limit, fileno, wait};
 use super::{address, class};
@@ -107,22 +107,16 @@ fn attempt(py: Python<'_>, sock: Sock<'_>, address: *mut ffi::PyObject) -> Resul
     let result = if sock.state.wraps.get() {
         let wrapped = sock.wrapped(py)?;
         let method = attribute(py, wrapped.as_ptr(), "connect_ex")?;
-        // SAFETY: live objects.
-        unsafe { ffi::PyObject_CallOneArg(method.as_ptr(), address) }
+        call_one(method.as_ptr(), address)?
     } else {
         let values = [sock.object, address];
+        let method = class().methods.connect_ex;
         // SAFETY: a method of the base class and its two arguments.
-        unsafe {
-            ffi::PyObject_Vectorcall(
-                class().methods.connect_ex,
-                values.as_ptr(),
-                2,
-                std::ptr::null_mut(),
-            )
-        }
+        let result =
+            unsafe { ffi::PyObject_Vectorcall(method, values.as_ptr(), 2, std::ptr::null_mut()) };
+        // SAFETY: a new reference or null.
+        unsafe { Object::from_owned(result) }.ok_or(Raised)?
     };
-    // SAFETY: a new reference or null.
-    let result = unsafe { Object::from_owned(result) }.ok_or(Raised)?;
     int(result.as_ptr())
 }
 
@@ -155,10 +149,7 @@ fn pending_error(py: Python<'_>, sock: Sock<'_>) -> Result<c_int> {
 /// `self._resolve(address)`: the same address with a numeric host.
 fn resolve(py: Python<'_>, sock: Sock<'_>, address: *mut ffi::PyObject) -> Result<Object> {
     let method = sock.attribute(py, "_resolve")?;
-    // SAFETY: live objects.
-    let result = unsafe { ffi::PyObject_CallOneArg(method.as_ptr(), address) };
-    // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(result) }.ok_or(Raised)
+    call_one(method.as_ptr(), address)
 }
 
 /// Sleeps a little, within the limit.

@@ -8,7 +8,7 @@ use eventlet::reactor::Interest;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::call::{Args, int, raised, type_error};
+use super::call::{Args, call_one, int, raised, type_error};
 use super::class;
 use super::state::{Sock, State, attribute};
 use super::timeout;
@@ -217,10 +217,7 @@ fn opened(
     (family, kind, proto): (c_int, c_int, c_int),
 ) -> Result<()> {
     set_slots(sock)?;
-    // SAFETY: a method of the base class and its only argument.
-    let fd = unsafe { ffi::PyObject_CallOneArg(class().methods.fileno, sock.object) };
-    // SAFETY: a new reference or null.
-    let fd = int(unsafe { Object::from_owned(fd) }.ok_or(Raised)?.as_ptr())?;
+    let fd = int(call_one(class().methods.fileno, sock.object)?.as_ptr())?;
     let found = |value: c_int, name: &str| -> Result<c_int> {
         if value != -1 {
             Ok(value)
@@ -312,7 +309,11 @@ pub fn close(_py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
     }
     // By name: subclasses override it.
     // SAFETY: live objects.
-    let done = unsafe { ffi::PyObject_CallMethodNoArgs(sock.object, class().real_close) };
+    let method = unsafe { ffi::PyObject_GetAttr(sock.object, class().real_close) };
+    // SAFETY: a new reference or null.
+    let method = unsafe { Object::from_owned(method) }.ok_or(Raised)?;
+    // SAFETY: a live object.
+    let done = unsafe { ffi::PyObject_CallNoArgs(method.as_ptr()) };
     // SAFETY: a new reference or null.
     unsafe { Object::from_owned(done) }.ok_or(Raised)
 }
@@ -331,10 +332,7 @@ pub fn real_close(py: Python<'_>, sock: Sock<'_>, _args: Args<'_>) -> Result<Obj
     if fd >= 0 {
         release(py, sock, fd);
     }
-    // SAFETY: a method of the base class and its only argument.
-    let done = unsafe { ffi::PyObject_CallOneArg(class().methods.close, sock.object) };
-    // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(done) }.ok_or(Raised)
+    call_one(class().methods.close, sock.object)
 }
 
 /// `detach()`.
@@ -353,10 +351,7 @@ pub fn detach(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
     if fd >= 0 {
         release(py, sock, fd);
     }
-    // SAFETY: a method of the base class and its only argument.
-    let fd = unsafe { ffi::PyObject_CallOneArg(class().methods.detach, sock.object) };
-    // SAFETY: a new reference or null.
-    unsafe { Object::from_owned(fd) }.ok_or(Raised)
+    call_one(class().methods.detach, sock.object)
 }
 
 /// `_wait(write)`: TimeoutError, or OSError when it is closed meanwhile.
@@ -385,10 +380,7 @@ pub unsafe extern "C" fn finalize(this: *mut ffi::PyObject) {
     let py = unsafe { Python::assume_attached() };
     let pending = raised().then(Pending::take);
     release(py, sock, fd);
-    // SAFETY: a method of the base class and its only argument.
-    let done = unsafe { ffi::PyObject_CallOneArg(class().methods.close, this) };
-    // SAFETY: a new reference or null.
-    if unsafe { Object::from_owned(done) }.is_none() {
+    if call_one(class().methods.close, this).is_err() {
         // SAFETY: an exception is set; a live object.
         unsafe { ffi::PyErr_WriteUnraisable(this) };
     }
