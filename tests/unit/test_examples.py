@@ -38,6 +38,11 @@ def table(text):
     return dict(re.findall(r"^(\w[\w ,-]*?) +([\d.]+)x?$", text, re.M))
 
 
+def test_two_greenlets():
+    done = run("two_greenlets.py")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "12\n56\n34\n", "")
+
+
 def test_fetch_many():
     done = run("fetch_many.py", "--requests", 60, "--concurrency", 20)
     assert done.returncode == 0, done.stderr

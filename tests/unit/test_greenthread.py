@@ -184,7 +184,9 @@ def test_unlink_takes_back_exactly_that_link():
 def test_links_run_when_the_function_fails_and_when_it_is_killed(quiet):
     for end in ("fail", "kill", "kill before start"):
         seen = []
-        g = eventlet.spawn(fail if end == "fail" else eventlet.sleep, *([] if end == "fail" else [60]))
+        g = eventlet.spawn(
+            fail if end == "fail" else eventlet.sleep, *([] if end == "fail" else [60])
+        )
         g.link(seen.append)
         if end == "kill":
             eventlet.sleep()
