@@ -136,13 +136,11 @@ fn a_panic_reaches_the_join_handle_with_its_payload_and_nobody_else() {
             rt::yield_now();
             "fine"
         });
-        let error = rt::spawn(|| panic::resume_unwind(Box::new(42u32)))
-            .join()
-            .map(|()| ());
-        let Err(JoinError::Panicked(payload)) = error else {
+        let error = rt::spawn(|| panic::resume_unwind(Box::new(42u32))).join();
+        let Err(JoinError::Panicked(panic)) = error else {
             panic!("{error:?}")
         };
-        assert_eq!(*payload.downcast::<u32>().unwrap(), 42);
+        assert_eq!(*panic.into_payload().downcast::<u32>().unwrap(), 42);
         assert_eq!(other.join().unwrap(), "fine");
     });
 }
@@ -280,10 +278,10 @@ fn killing_a_thread_that_waits_in_a_destructor_while_unwinding_waits_for_it() {
         let other = rt::spawn(rt::park);
         rt::yield_now();
         other.kill(); // while somebody unwinds: delivered at the latest when that is over
-        let Err(JoinError::Panicked(payload)) = thread.join().map(|()| ()) else {
+        let Err(JoinError::Panicked(panic)) = thread.join() else {
             panic!("killed")
         };
-        assert_eq!(*payload.downcast::<&str>().unwrap(), "first");
+        assert_eq!(panic.message(), Some("first"));
         assert!(matches!(other.join(), Err(JoinError::Killed)));
     });
     assert_eq!(log.take(), ["cleaned up"]);

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Why a green thread has no result.
@@ -29,7 +30,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum JoinError {
     /// It panicked; this is what it panicked with.
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Panic),
     /// It was killed or cancelled.
     Killed,
     /// It never started, because there was no memory or address space for its stack.
@@ -48,13 +49,75 @@ impl JoinError {
     /// });
     /// ```
     pub fn panic_message(&self) -> Option<&str> {
-        let JoinError::Panicked(payload) = self else {
-            return None;
-        };
-        match payload.downcast_ref::<&'static str>() {
-            Some(text) => Some(text),
-            None => payload.downcast_ref::<String>().map(String::as_str),
+        match self {
+            JoinError::Panicked(panic) => panic.message(),
+            JoinError::Killed | JoinError::NoStack(_) => None,
         }
+    }
+}
+
+/// What a green thread panicked with.
+///
+/// ```
+/// use eventlet::rt::{self, JoinError};
+///
+/// rt::run(|| {
+///     let thread = rt::spawn(|| std::panic::resume_unwind(Box::new(42)));
+///     let Err::<(), _>(JoinError::Panicked(panic)) = thread.join() else { unreachable!() };
+///     assert_eq!(panic.message(), None);
+///     assert_eq!(*panic.into_payload().downcast::<i32>().unwrap(), 42);
+/// });
+/// ```
+pub struct Panic {
+    message: Option<String>,
+    /// Never locked: it makes the payload, which need only be `Send`, fit into an error that is
+    /// `Sync`, as most error types ask for.
+    payload: Mutex<Box<dyn Any + Send>>,
+}
+
+impl Panic {
+    fn new(payload: Box<dyn Any + Send>) -> Panic {
+        let message = match payload.downcast_ref::<&'static str>() {
+            Some(text) => Some((*text).to_owned()),
+            None => payload.downcast_ref::<String>().cloned(),
+        };
+        Panic {
+            message,
+            payload: Mutex::new(payload),
+        }
+    }
+
+    /// The text of the panic, if it was raised with text, as `panic!` does.
+    ///
+    /// ```
+    /// use eventlet::rt::{self, JoinError};
+    ///
+    /// rt::run(|| {
+    ///     let Err::<(), _>(JoinError::Panicked(panic)) = rt::spawn(|| panic!("oh")).join() else {
+    ///         unreachable!()
+    ///     };
+    ///     assert_eq!(panic.message(), Some("oh"));
+    /// });
+    /// ```
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The payload, to be looked at or to be passed on with [`std::panic::resume_unwind`].
+    ///
+    /// The type shows an example.
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.payload
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,9 +322,8 @@ impl<R: 'static> JoinHandle<R> {
             Outcome::Returned => Ok(unsafe { self.task.take::<R>() }),
             Outcome::Panicked => {
                 // SAFETY: the outcome tells what the payload is.
-                Err(JoinError::Panicked(unsafe {
-                    self.task.take::<Box<dyn Any + Send>>()
-                }))
+                let payload = unsafe { self.task.take::<Box<dyn Any + Send>>() };
+                Err(JoinError::Panicked(Panic::new(payload)))
             }
             Outcome::NoStack => Err(JoinError::NoStack(io::Error::from_raw_os_error(
                 self.task.errno.get(),

@@ -40,7 +40,7 @@ mod wait_queue;
 
 pub use builder::Builder;
 pub use green_thread::{GreenThread, current, park, park_timeout};
-pub use join::{JoinError, JoinHandle};
+pub use join::{JoinError, JoinHandle, Panic};
 pub use remote::{Ended, Remote, remote};
 
 pub(crate) use block::Wake;
