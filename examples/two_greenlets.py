@@ -1,8 +1,7 @@
-"""Two functions that hand over to each other in the middle: prints 12, 56, 34.
+"""Two greenlets that hand over to each other.
 
-78 is never printed: when `test1` ends, its parent (the main program) goes on, and nobody switches to `test2` again.
-
-    python examples/two_greenlets.py
+Prints 12, 56 and 34. `test2` waits for ever in its switch to `gr1`, so 78 never appears: when
+`test1` ends, its parent, the main program, goes on.
 """
 
 from greenlet import greenlet
@@ -10,16 +9,16 @@ from greenlet import greenlet
 
 def test1():
     print(12)
-    second.switch()
+    gr2.switch()
     print(34)
 
 
 def test2():
     print(56)
-    first.switch()
+    gr1.switch()
     print(78)
 
 
-first = greenlet(test1)
-second = greenlet(test2)
-first.switch()
+gr1 = greenlet(test1)
+gr2 = greenlet(test2)
+gr1.switch()
