@@ -345,6 +345,30 @@ impl<T> Hub<T> {
         self.ready.pop_front()
     }
 
+    /// What [`Hub::next`] will pop after `skip` others, as far as the present turn goes.
+    ///
+    /// For drivers that want to have it in the cache by then.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.wake('x');
+    /// hub.wake('y');
+    /// assert_eq!(hub.upcoming(1), None, "the turn has not begun");
+    /// assert_eq!(hub.peek(), Some(&'x'));
+    /// assert_eq!(hub.upcoming(1), Some(&'y'));
+    /// assert_eq!(hub.upcoming(2), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn upcoming(&self, skip: usize) -> Option<&T> {
+        if skip < self.batch {
+            self.ready.get(skip)
+        } else {
+            self.io.get(skip - self.batch)
+        }
+    }
+
     /// Begins a turn, if anything is ready and the kernel need not be asked before.
     #[inline(always)]
     fn begin_turn(&mut self) -> bool {

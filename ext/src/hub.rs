@@ -11,6 +11,7 @@
 mod descriptors;
 mod report;
 mod view;
+mod warm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -218,7 +219,13 @@ pub fn discard(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Number that tells this thread's hub from every other of the process.
+#[inline]
 pub fn serial(py: Python<'_>) -> PyResult<u64> {
+    if let Some(hub) =
+        Thread::existing().and_then(|thread| thread.hub.borrow().as_ref().map(|hub| hub.serial))
+    {
+        return Ok(hub);
+    }
     Ok(this(py)?.serial)
 }
 
@@ -236,6 +243,19 @@ pub fn set_object(py: Python<'_>, object: Object) -> PyResult<()> {
 /// Runs `f` on the engine. `f` must not run Python code.
 pub fn with_hub<R>(py: Python<'_>, f: impl FnOnce(&mut Engine<Wake>) -> R) -> PyResult<R> {
     Ok(f(&mut this(py)?.engine.borrow_mut()))
+}
+
+/// As `with_hub`, if the calling thread's hub is the one with this number; `None` if it is not.
+#[inline]
+pub fn with_hub_of<R>(
+    _py: Python<'_>,
+    serial: u64,
+    f: impl FnOnce(&mut Engine<Wake>) -> R,
+) -> Option<R> {
+    let hub = Thread::existing()?.hub.borrow();
+    let hub = hub.as_ref().filter(|hub| hub.serial == serial)?;
+    let mut engine = hub.engine.borrow_mut();
+    Some(f(&mut engine))
 }
 
 /// The running greenlet.
@@ -561,6 +581,7 @@ impl Hub {
         }
         let mut engine = self.engine.borrow_mut();
         if engine.peek()?.is_direct() {
+            warm::ahead(&engine);
             engine.next()
         } else {
             None
@@ -738,7 +759,11 @@ impl Hub {
     fn turn(&self, py: Python<'_>, thread: &Thread) -> error::Result<()> {
         while !self.stopping.get() {
             loop {
-                let wake = self.engine.borrow_mut().next();
+                let wake = {
+                    let mut engine = self.engine.borrow_mut();
+                    warm::ahead(&engine);
+                    engine.next()
+                };
                 let Some(wake) = wake else { break };
                 self.fire(py, thread, wake)?;
                 if self.stopping.get() {

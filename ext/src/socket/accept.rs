@@ -60,7 +60,7 @@ fn accept_native(py: Python<'_>, sock: Sock<'_>) -> Result<(c_int, Object)> {
         match errno() {
             libc::EINTR => check_signals()?,
             libc::EAGAIN if sock.state.mode.get() != Mode::Never => {
-                not_ready(py, sock, Interest::Read)?;
+                not_ready(py, sock, Interest::Read);
                 wait(py, sock, Interest::Read, &mut limit)?;
             }
             code => return Err(os_error(code)),

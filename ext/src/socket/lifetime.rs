@@ -363,7 +363,7 @@ pub fn wait_for(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object
         1 => Interest::Write,
         _ => return Err(Raised),
     };
-    super::wait::not_ready(py, sock, interest)?;
+    super::wait::not_ready(py, sock, interest);
     wait(py, sock, interest, &mut Limit::new())?;
     Ok(Object::none())
 }

@@ -57,7 +57,7 @@ fn receive(
     let mut limit = Limit::new();
     if waits && room == 0 {
         wait_for_data(py, sock, &mut limit)?;
-    } else if waits && known_empty(py, sock)? {
+    } else if waits && known_empty(py, sock) {
         wait(py, sock, Interest::Read, &mut limit)?;
     }
     loop {
@@ -66,14 +66,14 @@ fn receive(
             let got = got as usize;
             // A stream that gave less than asked has no more; the end of the stream stays readable.
             if got < room && got > 0 && flags == 0 && sock.state.kind.get() == libc::SOCK_STREAM {
-                drained(py, sock)?;
+                drained(py, sock);
             }
             return Ok(Received::Bytes(got));
         }
         match errno() {
             libc::EINTR => check_signals()?,
             libc::EAGAIN if waits => {
-                not_ready(py, sock, Interest::Read)?;
+                not_ready(py, sock, Interest::Read);
                 wait(py, sock, Interest::Read, &mut limit)?;
             }
             code if waits && PEER_GONE.contains(&code) => return Ok(Received::Gone),
@@ -93,7 +93,7 @@ fn wait_for_data(py: Python<'_>, sock: Sock<'_>, limit: &mut Limit) -> Result<()
         if got >= 0 || errno() != libc::EAGAIN {
             return Ok(());
         }
-        not_ready(py, sock, Interest::Read)?;
+        not_ready(py, sock, Interest::Read);
         wait(py, sock, Interest::Read, limit)?;
     }
 }

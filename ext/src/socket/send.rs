@@ -36,7 +36,7 @@ fn send_some(
         match errno() {
             libc::EINTR => check_signals()?,
             libc::EAGAIN if sock.state.mode.get() != Mode::Never => {
-                not_ready(py, sock, Interest::Write)?;
+                not_ready(py, sock, Interest::Write);
                 wait(py, sock, Interest::Write, &mut limit)?;
             }
             code => return Err(os_error(code)),

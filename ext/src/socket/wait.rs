@@ -152,47 +152,36 @@ fn with_token<R>(
     py: Python<'_>,
     sock: Sock<'_>,
     f: impl FnOnce(&mut Engine, Token) -> R,
-) -> Result<Option<R>> {
-    let Some(registration) = sock.state.registration.get() else {
-        return Ok(None);
-    };
-    let error = |error| Raised::from_err(py, error);
-    if hub::serial(py).map_err(error)? != registration.hub {
-        return Ok(None);
-    }
-    hub::with_hub(py, |engine| f(engine, registration.token))
-        .map(Some)
-        .map_err(error)
+) -> Option<R> {
+    let registration = sock.state.registration.get()?;
+    hub::with_hub_of(py, registration.hub, |engine| f(engine, registration.token))
 }
 
 /// Whether a receive is known to find nothing, so that it may park without asking.
 #[inline]
-pub fn known_empty(py: Python<'_>, sock: Sock<'_>) -> Result<bool> {
+pub fn known_empty(py: Python<'_>, sock: Sock<'_>) -> bool {
     if !sock.state.drained.replace(false) {
-        return Ok(false);
+        return false;
     }
     let ready = with_token(py, sock, |engine, token| {
         engine.is_ready(token, Interest::Read)
-    })?;
-    Ok(ready == Some(false))
+    });
+    ready == Some(false)
 }
 
 /// Notes that a stream gave less than was asked for: it has no more for now.
 #[inline]
-pub fn drained(py: Python<'_>, sock: Sock<'_>) -> Result<()> {
-    sock.state
-        .drained
-        .set(with_token(py, sock, |engine, token| engine.drained(token))?.is_some());
-    Ok(())
+pub fn drained(py: Python<'_>, sock: Sock<'_>) {
+    let noted = with_token(py, sock, |engine, token| engine.drained(token)).is_some();
+    sock.state.drained.set(noted);
 }
 
 /// Notes that a call has just found the descriptor not ready (EAGAIN).
 #[inline]
-pub fn not_ready(py: Python<'_>, sock: Sock<'_>, interest: Interest) -> Result<()> {
+pub fn not_ready(py: Python<'_>, sock: Sock<'_>, interest: Interest) {
     with_token(py, sock, |engine, token| {
         engine.clear_ready(token, interest)
-    })
-    .map(drop)
+    });
 }
 
 /// The descriptor is about to be closed or given away: whoever waits for it gets an error, and the hub forgets

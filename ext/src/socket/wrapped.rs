@@ -34,7 +34,7 @@ pub fn retry(
             return result;
         }
         drop(Pending::take());
-        super::wait::not_ready(py, sock, interest)?;
+        super::wait::not_ready(py, sock, interest);
         wait(py, sock, interest, &mut limit)?;
     }
 }
