@@ -1,7 +1,7 @@
 //! Switching between stacks: what must survive it, and that it is symmetric.
 #![allow(unsafe_code, reason = "fibers are made and switched by hand")]
 
-use eventlet::fiber::{Fiber, depart, switch};
+use eventlet::fiber::{Fiber, depart, switch, switch_plain};
 use eventlet::stack::{Config, Pool, Stack};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
@@ -277,6 +277,85 @@ fn floating_point_control_words_belong_to_the_flow() {
     }
     assert!(flow.ended.get());
     flow.end(&mut pool);
+}
+
+#[cfg(all(target_arch = "aarch64", not(eventlet_portable_fiber)))]
+#[test]
+fn floating_point_control_words_belong_to_the_flow() {
+    use std::arch::asm;
+    fn fpcr() -> u64 {
+        let word: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mrs {}, fpcr", out(reg) word, options(nostack)) };
+        word
+    }
+    fn set_fpcr(word: u64) {
+        // SAFETY: only the rounding mode is changed, and put back before other code runs.
+        unsafe { asm!("msr fpcr, {}", in(reg) word, options(nostack)) };
+    }
+    const TOWARDS_ZERO: u64 = 3 << 22;
+    let usual = fpcr();
+    let mut pool = pool();
+    let flow = Flow::new(&mut pool, move |flow| {
+        assert_eq!(fpcr(), usual, "a new flow starts with its maker's word");
+        set_fpcr(usual | TOWARDS_ZERO);
+        for _ in 0..3 {
+            flow.leave();
+            assert_eq!(fpcr(), usual | TOWARDS_ZERO);
+        }
+        set_fpcr(usual);
+    });
+    for _ in 0..4 {
+        flow.enter();
+        assert_eq!(fpcr(), usual);
+    }
+    assert!(flow.ended.get());
+    flow.end(&mut pool);
+}
+
+#[test]
+fn plain_and_full_switches_may_be_mixed() {
+    struct Trio {
+        main: Fiber,
+        child: Fiber,
+        rounds: Cell<u32>,
+    }
+    unsafe extern "C" fn alternate(trio: *mut c_void) -> ! {
+        // SAFETY: the test keeps it alive.
+        let trio = unsafe { &*trio.cast_const().cast::<Trio>() };
+        loop {
+            trio.rounds.set(trio.rounds.get() + 1);
+            let (from, to) = (&raw const trio.child, &raw const trio.main);
+            match trio.rounds.get() % 3 {
+                // SAFETY: the test is suspended in `main`.
+                0 => unsafe { switch(from, to) },
+                // SAFETY: likewise.
+                _ => unsafe { switch_plain(from, to) },
+            }
+        }
+    }
+    let mut pool = pool();
+    let stack = pool.take().expect("address space");
+    let mut trio = Box::new(Trio {
+        main: Fiber::running(),
+        child: Fiber::running(),
+        rounds: Cell::new(0),
+    });
+    let argument = (&raw mut *trio).cast::<c_void>();
+    // SAFETY: the stack outlives the fiber.
+    trio.child = unsafe { Fiber::new(stack.top(), alternate, argument) };
+    for round in 0..20_u32 {
+        let (from, to) = (&raw const trio.main, &raw const trio.child);
+        if round % 2 == 0 {
+            // SAFETY: the child is new or suspended.
+            unsafe { switch(from, to) };
+        } else {
+            // SAFETY: likewise.
+            unsafe { switch_plain(from, to) };
+        }
+        assert_eq!(trio.rounds.get(), round + 1);
+    }
+    pool.put(stack);
 }
 
 #[test]

@@ -467,10 +467,9 @@ impl<T> Reactor<T> {
     /// ```
     #[inline]
     pub fn drained(&mut self, token: Token) {
-        if let Some(source) = self.sources.by_token_mut(token)
-            && source.ready & ENDED == 0
-        {
-            source.ready &= !READ;
+        match self.sources.by_token_mut(token) {
+            Some(source) if source.ready & ENDED == 0 => source.ready &= !READ,
+            _ => {}
         }
     }
 
