@@ -455,11 +455,15 @@ where
     }
 }
 
-/// Drops what a panic carried; what panics in turn there is forgotten.
-fn drop_quietly(payload: Box<dyn Any + Send>) {
-    if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
+/// Drops what a panic carried, and what that panics with in turn; but not for ever.
+fn drop_quietly(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..16 {
+        match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(again) => payload = again,
+        }
     }
+    mem::forget(payload);
 }
 
 /// # Safety
