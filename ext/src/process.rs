@@ -3,9 +3,9 @@
 
 use std::ffi::c_int;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyInt, PyString};
 
 use crate::error::Raised;
 use crate::gil_cell::GilCell;
@@ -101,6 +101,36 @@ fn get_clocks_used_doing_optional_cleanup(py: Python<'_>) -> Option<u64> {
     OPTIONAL_CLEANUP.get(py).then_some(0)
 }
 
+/// stack_size([size]) -> int
+///
+/// Bytes of C stack of a greenlet, before the call. `size`, if given, is the new one: bytes as an int (16 KiB at
+/// least), or a string such as '512K' or '2M'. It holds for threads that use greenlets for the first time
+/// afterwards, and for the calling thread if none of its greenlets is suspended. Memory is only used as it is
+/// touched. The environment variable GREENLET_STACK_SIZE sets the first value. May switch: no. Raises ValueError
+/// for a size that is too small, too large or not a size, TypeError for another type.
+///
+/// >>> from greenlet import _core
+/// >>> previous = _core.stack_size('2M')
+/// >>> _core.stack_size(previous)
+/// 2097152
+#[pyfunction]
+#[pyo3(signature = (size = None, /))]
+fn stack_size(size: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+    let before = greenlet::stack_size();
+    let Some(size) = size else {
+        return Ok(before);
+    };
+    if !size.is_instance_of::<PyString>() && !size.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err("size must be an int or a str"));
+    }
+    greenlet::set_stack_size(&size.str()?.to_cow()?)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    if let Some(thread) = Thread::existing() {
+        thread.renew_pool();
+    }
+    Ok(before)
+}
+
 /// _statistics() -> dict
 ///
 /// Counters of the calling thread: `stacks_in_use`, `stacks_idle`, `main_greenlets`, `stacks_leaked`; and of its hub
@@ -136,6 +166,7 @@ fn _pystate_layout(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// Adds the functions, also as attributes of the type where upstream has them.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(getcurrent, module)?)?;
+    module.add_function(wrap_pyfunction!(stack_size, module)?)?;
     module.add_function(wrap_pyfunction!(trace::settrace, module)?)?;
     module.add_function(wrap_pyfunction!(trace::gettrace, module)?)?;
     module.add_function(wrap_pyfunction!(get_pending_cleanup_count, module)?)?;

@@ -15,7 +15,7 @@ use eventlet::stack::{Config, Pool, Stack};
 use pyo3::ffi;
 
 use crate::greenlet::{Gr, Greenlet};
-use crate::object::Object;
+use crate::object::{Object, Slot};
 use crate::pystate;
 
 /// One OS thread as greenlets see it.
@@ -38,6 +38,8 @@ pub struct Thread {
     pub pool: RefCell<Pool>,
     /// Suspended greenlets that lost their last reference in another thread.
     pub condemned: RefCell<Vec<Object>>,
+    /// What the greenlet that starts next is to drop, from the last steps before its start.
+    pub unwanted: Slot,
     /// False after the thread's end.
     pub alive: Cell<bool>,
     /// The thread's hub, `None` before its first use.
@@ -60,6 +62,14 @@ thread_local! {
 static MAIN_GREENLETS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
 const CAPSULE: &CStr = c"greenlet._thread";
+
+/// What the stacks of a new pool look like.
+fn config() -> Config {
+    Config {
+        size: crate::greenlet::stack_size(),
+        tail: pystate::CHUNK_SIZE,
+    }
+}
 
 impl Thread {
     /// The calling thread's, made on first use. `None` with a Python exception set if that fails.
@@ -96,10 +106,6 @@ impl Thread {
         // SAFETY: the GIL is held by every caller, so there is a current thread state.
         let tstate = unsafe { ffi::PyThreadState_Get() };
         let main = Greenlet::new_main()?;
-        let config = Config {
-            size: crate::greenlet::stack_size(),
-            tail: pystate::CHUNK_SIZE,
-        };
         let thread = Rc::new(Thread {
             tstate,
             current: Cell::new(Gr::from_object(&main)),
@@ -108,8 +114,9 @@ impl Thread {
             tracer: RefCell::new(None),
             attention: Cell::new(0),
             reap: Cell::new(None),
-            pool: RefCell::new(Pool::new(config)),
+            pool: RefCell::new(Pool::new(config())),
             condemned: RefCell::new(Vec::new()),
+            unwanted: Slot::new(None),
             alive: Cell::new(true),
             hub: RefCell::new(None),
         });
@@ -167,10 +174,28 @@ impl Thread {
         let current = self.current.get().as_object_ptr();
         let main = self.main.replace(ptr::null_mut());
         Gr::from_ptr(main).get().end_main();
+        self.release_stacks();
         // SAFETY: `current` held an owned reference; nothing runs in this thread any more.
         unsafe { ffi::Py_DECREF(current) };
         // SAFETY: as above, for `main`.
         unsafe { ffi::Py_DECREF(main) };
+    }
+
+    /// Gives the memory of unused stacks back, after the thread's end: something that the thread has leaked may
+    /// keep this structure for ever.
+    pub fn release_stacks(&self) {
+        if !self.renew_pool() && self.pool.borrow().idle() % 64 == 0 {
+            self.pool.borrow_mut().trim(0);
+        }
+    }
+
+    /// Exchanges the pool for one of the present stack size, which unmaps the idle stacks. False if any is in use.
+    pub fn renew_pool(&self) -> bool {
+        let unused = self.pool.borrow().in_use() == 0;
+        if unused {
+            self.pool.replace(Pool::new(config()));
+        }
+        unused
     }
 
     /// Sets a bit of `attention`.

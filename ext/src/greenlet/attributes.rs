@@ -343,7 +343,8 @@ unsafe extern "C" fn set_parent_slot(slf: Ptr, value: Ptr, _: *mut c_void) -> c_
 unsafe extern "C" fn get_frame(slf: Ptr, _: *mut c_void) -> Ptr {
     let me = Gr::from_ptr(slf);
     let greenlet = me.get();
-    if !greenlet.is_active() || me.is_running() {
+    // A suspended greenlet keeps its frames even when its thread has ended.
+    if greenlet.phase.get() != Phase::Active || me.is_running() {
         return Object::none().into_ptr();
     }
     // SAFETY: a getter is called with the GIL held.

@@ -14,6 +14,7 @@ use pyo3::ffi;
 use super::{Gr, Phase, PyGreenlet, allocate, exit_class, switch};
 use crate::error::{Pending, Raised, Result};
 use crate::object::{Object, type_of};
+use crate::pystate::StackBounds;
 use crate::thread::Thread;
 
 /// `tp_new`: an unstarted greenlet whose parent is the current one.
@@ -26,6 +27,10 @@ pub unsafe extern "C" fn new(
 }
 
 fn create(kind: *mut ffi::PyTypeObject) -> Option<Object> {
+    // SAFETY: a ready type.
+    if unsafe { ffi::PyType_HasFeature(kind, ffi::Py_TPFLAGS_IS_ABSTRACT) } != 0 {
+        refuse_abstract(kind)?;
+    }
     let parent = super::current().ok()?;
     let object = allocate(kind, false)?;
     Gr::from_object(&object)
@@ -33,6 +38,19 @@ fn create(kind: *mut ffi::PyTypeObject) -> Option<Object> {
         .parent
         .replace(Some(parent.object()));
     Some(object)
+}
+
+/// Sets the TypeError that names the missing methods, as `object` does it.
+#[cold]
+fn refuse_abstract(kind: *mut ffi::PyTypeObject) -> Option<()> {
+    let none = switch::empty_tuple();
+    // SAFETY: a static type of the interpreter.
+    let new = unsafe { ffi::PyBaseObject_Type.tp_new }.expect("object has tp_new");
+    // SAFETY: an abstract type, for which `object` makes no instance; no arguments.
+    let made = unsafe { new(kind, none.as_ptr(), ptr::null_mut()) };
+    // SAFETY: a new reference or null.
+    drop(unsafe { Object::from_owned(made) });
+    None
 }
 
 /// `tp_init`: `greenlet(run=None, parent=None)`.
@@ -282,7 +300,7 @@ fn survives(me: Gr) -> bool {
 /// Throws GreenletExit into a suspended greenlet of the calling thread and comes back. May switch: yes.
 fn kill(thread: &Thread, me: Gr) {
     let greenlet = me.get();
-    drop(greenlet.parent.replace(Some(thread.current.get().object())));
+    let parent = greenlet.parent.replace(Some(thread.current.get().object()));
     // SAFETY: the class is live, the text static.
     unsafe {
         ffi::PyErr_SetString(
@@ -294,17 +312,36 @@ fn kill(thread: &Thread, me: Gr) {
         // SAFETY: an exception is set (Raised); there is nobody to raise it in.
         unsafe { ffi::PyErr_WriteUnraisable(me.as_object_ptr()) };
     }
+    drop(greenlet.parent.replace(parent)); // for one that lives on
 }
 
-/// Forgets a suspended greenlet that can never run again: its frames and its stack are leaked.
+/// Forgets a suspended greenlet that can never run again. What its frames hold is leaked; its stack too, if
+/// anybody can still reach one of the frames on it.
 fn abandon(me: Gr) {
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
+    let stack = greenlet.stack.take().filter(|stack| {
+        let (chunk, chunk_len) = stack.tail();
+        let bounds = StackBounds {
+            limit: stack.limit(),
+            top: stack.top(),
+            chunk,
+            chunk_len,
+        };
+        // SAFETY: suspended for good.
+        let state = unsafe { me.state() };
+        // SAFETY: suspended on this very stack.
+        !crate::process::finalizing() && unsafe { state.frames_are_private(&bounds) }
+    });
     // SAFETY: it is suspended for good: nobody else uses its state.
     unsafe { me.state() }.abandon();
     drop(greenlet.value.take());
     drop(greenlet.transfer.take());
-    drop(greenlet.stack.take()); // a Stack dropped outside its pool stays mapped, and is counted
+    // A Stack dropped outside its pool (by the filter) stays mapped, and is counted.
+    if let (Some(stack), Some(owner)) = (stack, greenlet.thread.get()) {
+        owner.pool.borrow_mut().put(stack);
+        owner.release_stacks();
+    }
 }
 
 impl Gr {

@@ -19,9 +19,11 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventlet::fiber::Fiber;
 use eventlet::stack::Stack;
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -346,11 +348,18 @@ pub fn exit_object() -> &'static Py<PyAny> {
     &EXCEPTIONS.get().expect("set by the import").exit
 }
 
-static STACK_SIZE: OnceLock<usize> = OnceLock::new();
+static STACK_SIZE: AtomicUsize = AtomicUsize::new(pystate::DEFAULT_STACK_SIZE);
 
 /// Bytes of C stack of a greenlet.
 pub fn stack_size() -> usize {
-    *STACK_SIZE.get().unwrap_or(&pystate::DEFAULT_STACK_SIZE)
+    STACK_SIZE.load(Ordering::Relaxed)
+}
+
+/// Sets it for pools made from now on: bytes, or a number with K, M or G.
+pub fn set_stack_size(text: &str) -> std::io::Result<()> {
+    let size = eventlet::stack::default_size(Some(text))?;
+    STACK_SIZE.store(size, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The current greenlet of the calling thread, borrowed; RuntimeError once the interpreter finalizes.
@@ -367,10 +376,8 @@ pub fn current() -> Result<Gr> {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     if let Ok(text) = std::env::var("GREENLET_STACK_SIZE") {
-        let size = eventlet::stack::default_size(Some(&text)).map_err(|error| {
-            pyo3::exceptions::PyValueError::new_err(format!("GREENLET_STACK_SIZE: {error}"))
-        })?;
-        STACK_SIZE.get_or_init(|| size);
+        set_stack_size(&text)
+            .map_err(|error| PyValueError::new_err(format!("GREENLET_STACK_SIZE: {error}")))?;
     }
     let class = |name: &std::ffi::CStr, base: *mut ffi::PyObject| -> PyResult<Py<PyAny>> {
         // SAFETY: a dotted name, an exception class of the interpreter, no dictionary.

@@ -258,7 +258,8 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
             return Ok(false);
         }
         check_lineage(thread, new)?;
-        drop(greenlet.run.replace(Some(run)));
+        // Dropping the argument that the class did not want may run code: the greenlet does it, first of all.
+        drop(thread.unwanted.replace(greenlet.run.replace(Some(run))));
     }
     let taken = thread.pool.borrow_mut().take();
     let stack = taken.map_err(|failure| {
@@ -422,6 +423,7 @@ unsafe extern "C" fn root(arg: *mut c_void) -> ! {
 fn body(me: Gr) -> Result<Object> {
     let thread = Thread::existing().expect("the greenlet was started in this thread");
     let transfer = arrive(thread, me);
+    drop(thread.unwanted.take());
     if let Some(body) = me.get().body.get() {
         // SAFETY: every switch happens with the GIL held.
         return body(unsafe { Python::assume_attached() }, me, transfer);
@@ -453,10 +455,13 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
     let greenlet = me.get();
     let mut transfer = outcome(result);
     greenlet.run.take();
-    // SAFETY: `me` runs: the thread state holds its context. Taken out and dropped while it still can run code.
+    // SAFETY: `me` runs: the thread state holds its context, which gr_context still shows after the end.
     let context = unsafe { crate::pystate::set_thread_context(thread.tstate, ptr::null_mut()) };
+    // SAFETY: `me` runs, and the thread state does not use this field of its state.
+    let state = unsafe { me.state() };
+    let old = state.set_context(context);
     // SAFETY: owned or null.
-    drop(unsafe { Object::from_owned(context) });
+    drop(unsafe { Object::from_owned(old) });
     if let Some((next, first)) = crate::hub::successor(thread, me, &mut transfer) {
         depart(thread, me, next, first);
     }

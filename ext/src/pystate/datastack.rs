@@ -7,6 +7,7 @@
 use super::StackBounds;
 use pyo3::ffi;
 use std::mem::offset_of;
+use std::os::raw::c_void;
 use std::ptr;
 
 /// `_PyStackChunk`: the header of a chunk; `data` goes on to the end of the chunk.
@@ -25,6 +26,42 @@ pub(super) struct DataStack {
     pub(super) chunk: *mut StackChunk,
     pub(super) top: *mut *mut ffi::PyObject,
     pub(super) limit: *mut *mut ffi::PyObject,
+}
+
+/// Positions in an interpreter frame, in words: the caller's frame, and the frame object (or null).
+#[derive(Clone, Copy)]
+pub(super) struct FrameWords {
+    pub(super) previous: usize,
+    pub(super) object: usize,
+}
+
+/// Whether all frames from `first` on lie on `stack` and none of them has a frame object.
+///
+/// The entry frames that lie on the C stack itself never have one; their field is not set.
+///
+/// # Safety
+/// * `first` is null or the first of a chain of frames that do not move meanwhile, and `words` is
+///   where this version keeps them.
+pub(super) unsafe fn are_private(
+    first: *mut c_void,
+    stack: &StackBounds,
+    words: FrameWords,
+) -> bool {
+    let (low, top) = (stack.limit.addr(), stack.top.addr());
+    let end = stack.chunk.addr() + stack.chunk_len;
+    let mut frame = first.cast::<*mut c_void>();
+    while !frame.is_null() {
+        if !(low..end).contains(&frame.addr()) {
+            return false;
+        }
+        // SAFETY: a frame on the stack, which is mapped.
+        if frame.addr() >= top && !unsafe { frame.wrapping_add(words.object).read() }.is_null() {
+            return false;
+        }
+        // SAFETY: as above.
+        frame = unsafe { frame.wrapping_add(words.previous).read() }.cast();
+    }
+    true
 }
 
 impl DataStack {

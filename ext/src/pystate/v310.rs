@@ -246,6 +246,16 @@ impl PyState {
         unsafe { Bound::from_borrowed_ptr_or_opt(py, self.frame.cast()) }
     }
 
+    /// Whether nothing outside its stack refers to the frames of a suspended greenlet: no frame
+    /// object has been made of any, and none belongs to a generator. The stack may then be released
+    /// with them.
+    ///
+    /// # Safety
+    /// * `self` is suspended (saved and not restored since) on `stack`, which is still mapped.
+    pub unsafe fn frames_are_private(&self, _stack: &StackBounds) -> bool {
+        true // frames are objects of their own and do not lie on stacks
+    }
+
     /// Forgets the pointers into the thread and its stacks.
     pub(super) fn forget(&mut self) {
         self.frame = ptr::null_mut();

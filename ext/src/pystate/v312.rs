@@ -23,7 +23,7 @@
 
 use super::StackBounds;
 use super::check::{Field, Probe, field};
-use super::datastack::{DataStack, StackChunk};
+use super::datastack::{DataStack, FrameWords, StackChunk};
 use super::exc_stack::ErrStackItem;
 use super::object;
 use pyo3::{Bound, PyAny, Python, ffi};
@@ -32,6 +32,12 @@ use std::ptr;
 
 /// The minor version this file is about.
 pub(super) const MINOR: u8 = 12;
+
+/// Where `_PyInterpreterFrame` (pycore_frame.h) keeps what `are_private` looks at.
+const FRAME: FrameWords = FrameWords {
+    previous: 1,
+    object: 6,
+};
 
 /// Bytes of C stack for a greenlet unless asked otherwise.
 pub const DEFAULT_STACK_SIZE: usize = 1 << 20;
@@ -274,6 +280,19 @@ impl PyState {
         let frame = unsafe { frame_of(ts, self.cframe) };
         // SAFETY: null without an exception, or an owned reference.
         unsafe { Bound::from_owned_ptr_or_opt(py, frame.cast()) }
+    }
+
+    /// Whether nothing outside its stack refers to the frames of a suspended greenlet: no frame
+    /// object has been made of any, and none belongs to a generator. The stack may then be released
+    /// with them.
+    ///
+    /// # Safety
+    /// * `self` is suspended (saved and not restored since) on `stack`, which is still mapped.
+    pub unsafe fn frames_are_private(&self, stack: &StackBounds) -> bool {
+        // SAFETY: the activation of a suspended greenlet lies on its stack or in `self`.
+        let first = unsafe { (*self.cframe).current_frame };
+        // SAFETY: the caller vouches for the stack and the chain on it.
+        unsafe { super::datastack::are_private(first, stack, FRAME) }
     }
 
     /// Forgets the pointers into the thread and its stacks.
