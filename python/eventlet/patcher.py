@@ -20,7 +20,7 @@ __all__ = ["inject", "import_patched", "monkey_patch", "is_monkey_patched"]
 _FLAGS = {
     "os": (),
     "select": (("select", "eventlet.green.select"), ("selectors", "eventlet.green.selectors")),
-    "socket": (("socket", "eventlet.green.socket"),),
+    "socket": (("socket", "eventlet.green.socket"), ("ssl", "eventlet.green.ssl")),
     "thread": (),
     "time": (("time", "eventlet.green.time"),),
     "psycopg": (),
@@ -80,11 +80,7 @@ class SysModulesSaver:
 
 def _default_modules():
     """Return (name, green module) for everything that can be patched."""
-    return [
-        (name, importlib.import_module(green))
-        for modules in _FLAGS.values()
-        for name, green in modules
-    ]
+    return [pair for flag in _FLAGS for pair in _modules_of(flag)]
 
 
 def _green_os_modules():
@@ -112,7 +108,14 @@ def _green_time_modules():
 
 
 def _modules_of(flag):
-    return [(name, importlib.import_module(green)) for name, green in _FLAGS[flag]]
+    found = []
+    for name, green in _FLAGS[flag]:
+        try:
+            found.append((name, importlib.import_module(green)))
+        except ImportError:
+            if name != "ssl":  # a Python may be built without
+                raise
+    return found
 
 
 def inject(module_name, new_globals, *additional_modules):
@@ -222,7 +225,7 @@ def monkey_patch(**on):
     those are patched, with flags only False all but those. Calling it again adds to what is
     patched. May switch: no. Raises TypeError for an unknown flag.
 
-    This version patches ``time`` (sleep), ``socket`` (with look-ups) and ``select`` (with
+    This version patches ``time`` (sleep), ``socket`` (with look-ups and ``ssl``) and ``select`` (with
     selectors). The other flags are accepted; one that is asked for by name is answered with a
     `NotPatchedWarning`, because the module stays as it is: locks, queues and threads of
     ``threading`` belong to OS threads, ``os`` and ``subprocess`` calls block.
@@ -270,6 +273,8 @@ def monkey_patch(**on):
 def _patch_module(name, green, replaced):
     """Write the names of *green* into the module *name*; note (old, new) by the identity of the old."""
     module = importlib.import_module(name)
+    if name == "ssl":
+        green._patch_context()
     for attribute in green.__patched__:
         new = getattr(green, attribute, None)
         if new is None:

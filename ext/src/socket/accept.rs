@@ -25,13 +25,24 @@ pub fn accept(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
     if sock.state.wraps.get() {
         return accept_wrapped(py, sock, args);
     }
-    let (fd, address) = if cfg!(target_os = "linux") && Address::knows(sock.state.family.get()) {
-        accept_native(py, sock)?
-    } else {
-        accept_general(py, sock, args)?
-    };
+    let (fd, address) = accept_any(py, sock, args)?;
     let conn = socket_around(py, sock, fd)?;
     pair(py, conn, address)
+}
+
+/// `_accept()` -> (descriptor, address): what `accept` of subclasses with objects of their own begins with.
+pub fn accept_descriptor(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
+    args.parse("_accept", [], 0)?;
+    let (fd, address) = accept_any(py, sock, args)?;
+    pair(py, super::call::new_int(fd as usize)?, address)
+}
+
+fn accept_any(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<(c_int, Object)> {
+    if cfg!(target_os = "linux") && Address::knows(sock.state.family.get()) {
+        accept_native(py, sock)
+    } else {
+        accept_general(py, sock, args)
+    }
 }
 
 /// With accept4: non-blocking and not inherited at once.

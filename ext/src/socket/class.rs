@@ -95,6 +95,11 @@ fn entry(
 
 fn methods() -> Vec<ffi::PyMethodDef> {
     vec![
+        entry(
+            c"_accept",
+            method!(accept::accept_descriptor),
+            c"_accept() -> (descriptor, address)\n\nMay switch: yes.",
+        ),
         entry(c"accept", method!(accept::accept), c"accept() -> (socket, address)\n\nMay switch: yes."),
         entry(c"connect", method!(connect::connect), c"connect(address)\n\nMay switch: yes."),
         entry(c"connect_ex", method!(connect::connect_ex), c"connect_ex(address) -> errno\n\nMay switch: yes."),
