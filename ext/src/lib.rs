@@ -21,6 +21,7 @@ mod queue;
 mod select;
 mod semaphore;
 mod socket;
+mod stacks;
 mod thread;
 mod timeout;
 mod timer;

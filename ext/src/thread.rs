@@ -11,12 +11,13 @@ use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::rc::Rc;
 
-use eventlet::stack::{Config, Pool, Stack};
+use eventlet::stack::{Config, Stack};
 use pyo3::ffi;
 
 use crate::greenlet::{Gr, Greenlet};
 use crate::object::{Object, Slot};
 use crate::pystate;
+use crate::stacks::Stacks;
 
 /// One OS thread as greenlets see it.
 pub struct Thread {
@@ -34,8 +35,8 @@ pub struct Thread {
     pub attention: Cell<u8>,
     /// A finished greenlet's stack, put back by the side that was switched to.
     pub reap: Cell<Option<Stack>>,
-    /// Pool of the stacks of this thread's greenlets.
-    pub pool: RefCell<Pool>,
+    /// The stacks of this thread's greenlets.
+    pub pool: RefCell<Stacks>,
     /// Suspended greenlets that lost their last reference in another thread.
     pub condemned: RefCell<Vec<Object>>,
     /// What the greenlet that starts next is to drop, from the last steps before its start.
@@ -114,7 +115,7 @@ impl Thread {
             tracer: RefCell::new(None),
             attention: Cell::new(0),
             reap: Cell::new(None),
-            pool: RefCell::new(Pool::new(config())),
+            pool: RefCell::new(Stacks::new(config())),
             condemned: RefCell::new(Vec::new()),
             unwanted: Slot::new(None),
             alive: Cell::new(true),
@@ -193,7 +194,7 @@ impl Thread {
     pub fn renew_pool(&self) -> bool {
         let unused = self.pool.borrow().in_use() == 0;
         if unused {
-            self.pool.replace(Pool::new(config()));
+            self.pool.replace(Stacks::new(config()));
         }
         unused
     }

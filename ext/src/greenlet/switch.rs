@@ -261,7 +261,9 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
         // Dropping the argument that the class did not want may run code: the greenlet does it, first of all.
         drop(thread.unwanted.replace(greenlet.run.replace(Some(run))));
     }
-    let taken = thread.pool.borrow_mut().take();
+    // SAFETY: the calling thread's own state.
+    let wanted = unsafe { crate::pystate::stack_for_limit(thread.tstate) };
+    let taken = thread.pool.borrow_mut().take(wanted);
     let stack = taken.map_err(|failure| {
         // SAFETY: every caller holds the GIL.
         error::io_error(unsafe { Python::assume_attached() }, failure)

@@ -54,6 +54,7 @@ pub(super) struct Probe {
     pub(super) id: u64,
     pub(super) context: *mut ffi::PyObject,
     pub(super) context_ver: u64,
+    #[cfg(Py_3_11)]
     pub(super) tracing: c_int,
     pub(super) recursion_limit: Option<c_int>,
     /// The counter that `Py_EnterRecursiveCall` takes from, if there is one.

@@ -54,6 +54,13 @@ pub use version::{DEFAULT_STACK_SIZE, PyState};
 /// `limit` is the lowest address the C stack may use, `top` where it starts; `chunk` and
 /// `chunk_len` (bytes) name the memory for the root chunk of Python frames, aligned to 16 bytes.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(Py_3_11),
+    allow(
+        dead_code,
+        reason = "3.10 has no frame chunks and looks at no addresses"
+    )
+)]
 pub struct StackBounds {
     /// Lowest usable address of the C stack, just above the guard.
     pub limit: *mut u8,
@@ -153,6 +160,17 @@ pub unsafe fn used_depth(ts: *mut ffi::PyThreadState) -> c_int {
 pub unsafe fn charge_depth(ts: *mut ffi::PyThreadState, levels: c_int) {
     // SAFETY: the caller passes a living thread state and holds the GIL.
     version::charge_depth(unsafe { version::mirror(ts) }, levels);
+}
+
+/// Bytes of C stack that a greenlet needs to reach `sys.getrecursionlimit()` before its end; 0 where
+/// CPython checks C recursion by itself.
+///
+/// # Safety
+/// * `ts` is the calling thread's state and the GIL is held.
+#[inline(always)]
+pub unsafe fn stack_for_limit(ts: *mut ffi::PyThreadState) -> usize {
+    // SAFETY: the caller passes its own thread state.
+    version::stack_for_limit(unsafe { version::mirror(ts) })
 }
 
 /// Stops `sys.settrace` and `sys.setprofile` functions of the thread until [`leave_tracing`].

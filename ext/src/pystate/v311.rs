@@ -150,7 +150,8 @@ pub(super) unsafe fn frame_of_nothing(ts: *mut ffi::PyThreadState) -> *mut ffi::
     unsafe { frame_of(ts, chain) }
 }
 
-/// What the interpreter keeps per C stack.
+/// What the interpreter keeps per C stack; what a switch moves comes first, in one cache line.
+#[repr(C)]
 pub struct PyState {
     pub(super) context: *mut ffi::PyObject,
     cframe: *mut CFrame,
@@ -331,6 +332,17 @@ pub unsafe fn trash_delete_nesting(ts: *mut ffi::PyThreadState) -> c_int {
 
 pub(super) fn used_depth(thread: &ThreadState) -> c_int {
     thread.recursion_limit - thread.recursion_remaining
+}
+
+/// Bytes of C stack per level of recursion, for everything but sorting (which `deep_sort` checks).
+const BYTES_PER_LEVEL: usize = 768;
+
+#[inline(always)]
+pub(super) fn stack_for_limit(thread: &ThreadState) -> usize {
+    let limit = thread.recursion_limit;
+    usize::try_from(limit)
+        .unwrap_or(0)
+        .saturating_mul(BYTES_PER_LEVEL)
 }
 
 pub(super) fn charge_depth(thread: &mut ThreadState, levels: c_int) {

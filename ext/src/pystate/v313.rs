@@ -126,7 +126,8 @@ pub(super) unsafe fn frame_of_nothing(ts: *mut ffi::PyThreadState) -> *mut ffi::
     unsafe { frame_of(ts, chain) }
 }
 
-/// What the interpreter keeps per C stack.
+/// What the interpreter keeps per C stack; what a switch moves comes first, in one cache line.
+#[repr(C)]
 pub struct PyState {
     pub(super) context: *mut ffi::PyObject,
     current_frame: *mut c_void,
@@ -295,6 +296,11 @@ fn c_budget(stack: &StackBounds) -> c_int {
 
 pub(super) fn used_depth(thread: &ThreadState) -> c_int {
     thread.py_recursion_limit - thread.py_recursion_remaining
+}
+
+#[inline(always)]
+pub(super) fn stack_for_limit(_thread: &ThreadState) -> usize {
+    0
 }
 
 pub(super) fn charge_depth(thread: &mut ThreadState, levels: c_int) {
