@@ -37,7 +37,7 @@ pub use descriptors::{
 };
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
-    choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
+    call_in, choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
     parked_on_descriptors, set_blocking_detection, timer_arguments,
 };
 
@@ -114,7 +114,7 @@ pub struct Hub {
     descriptors: RefCell<descriptors::Table>,
     running: Cell<bool>,
     stopping: Cell<bool>,
-    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS`.
+    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | ENDED`.
     hold: Cell<u8>,
     object: Slot,
 }
@@ -123,6 +123,8 @@ pub struct Hub {
 const IN_CALL: u8 = 1;
 /// `Hub::hold`: the blocking detector watches each step of the hub.
 const DETECTS: u8 = 2;
+/// `Hub::hold`: the hub greenlet has ended. Children of it must find a new one when they finish.
+const ENDED: u8 = 4;
 
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
@@ -662,6 +664,7 @@ impl Hub {
             );
         }
         drop(self.greenlet.replace(Some(hub.clone())));
+        self.hold.set(self.hold.get() & !ENDED);
         Ok(hub)
     }
 
@@ -740,6 +743,7 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
         let thread = Thread::existing().expect("a greenlet runs in it");
         let hub = get(thread)?;
         if let Transfer::Error(pending) = transfer {
+            hub.hold.set(hub.hold.get() | ENDED);
             return Err(pending.restore());
         }
         hub.hold.set(hub.hold.get() & !IN_CALL);
@@ -751,6 +755,7 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
             drop(timers);
         }
         hub.stopping.set(false);
+        hub.hold.set(hub.hold.get() | ENDED);
         result.map(|()| Object::none())
     })
 }

@@ -121,10 +121,9 @@ fn ready(py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
 fn arm(py: Python<'_>, timer: Py<PyAny>) -> PyResult<()> {
     let timer = timer.into_bound(py).cast_into::<Timer>()?;
     if timer.get().is_pending(py) {
-        Timer::set_from_now(&timer).map(drop)
-    } else {
-        Ok(())
+        Timer::set_in(&timer, None)?;
     }
+    Ok(())
 }
 
 /// One OS thread's hub. Its subclasses in `eventlet.hubs` are what programs use.
@@ -135,16 +134,9 @@ pub struct Hub {
 
 impl Hub {
     fn schedule<'py>(&self, timer: Bound<'py, Timer>) -> PyResult<Bound<'py, Timer>> {
-        let py = timer.py();
-        if hub::serial(py)? == self.serial {
-            Timer::set_from_now(&timer)?;
-        } else {
-            // Checked here, so that the caller hears of a bad number.
-            timer.get().seconds(py).extract::<f64>(py)?;
-            hub::forward(
-                self.serial,
-                Wake::Call(arm, timer.clone().into_any().unbind()),
-            );
+        if Timer::set_in(&timer, Some(self.serial))?.is_none() {
+            let argument = timer.clone().into_any().unbind();
+            hub::forward(self.serial, Wake::Call(arm, argument));
         }
         Ok(timer)
     }
@@ -228,7 +220,8 @@ impl Hub {
     fn add_timer(&self, timer: &Bound<'_, Timer>) -> PyResult<f64> {
         let py = timer.py();
         self.own(py)?;
-        Timer::set_from_now(timer).map(hub::seconds_of)
+        let deadline = Timer::set_in(timer, None)?.expect("any hub will do");
+        Ok(hub::seconds_of(deadline))
     }
 
     /// Number of timers that are pending.
@@ -247,6 +240,12 @@ impl Hub {
                 .map(|(due, argument)| (hub::seconds_of(due), argument))
                 .collect()
         })
+    }
+
+    /// 0: a cancelled timer is out of the hub at once.
+    #[getter]
+    fn timers_canceled(&self) -> usize {
+        0
     }
 
     /// Seconds of the clock that timers go by.

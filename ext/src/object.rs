@@ -169,6 +169,13 @@ pub fn owned(ptr: *mut ffi::PyObject) -> Result<Object, Raised> {
     unsafe { Object::from_owned(ptr) }.ok_or(Raised)
 }
 
+/// Has the cyclic collector pass over this object. For one that cannot be part of a cycle that only it holds.
+#[inline]
+pub fn untrack<T>(object: &Bound<'_, T>) {
+    // SAFETY: a live object of a type that the collector knows; it need not be tracked.
+    unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
+}
+
 /// A place for an `Object` that can be changed through a shared reference (GIL held).
 #[derive(Default)]
 pub struct Slot(Cell<Option<Object>>);

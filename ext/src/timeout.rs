@@ -123,7 +123,8 @@ impl Timeout {
             Some(seconds) => {
                 let seconds = seconds.extract()?;
                 let greenlet = hub::current_greenlet(py)?;
-                let (deadline, scheduled) = Schedule::make(py, seconds, fire, slf.as_any())?;
+                let (deadline, scheduled) =
+                    hub::call_in(py, None, seconds, fire, slf.as_any())?.expect("any hub will do");
                 timeout
                     .state
                     .with(py, |state| state.schedule.set(scheduled));
@@ -282,7 +283,7 @@ impl Timeout {
                 let throw = greenlet.bind(py).getattr(pyo3::intern!(py, "throw"))?;
                 Timer::scheduled(py, seconds, throw, PyTuple::new(py, [what])?, deadline)?
             }
-            _ => Timer::spent(py, seconds)?,
+            _ => Timer::spent(py, &seconds)?,
         };
         timeout.set_alarm(py, Alarm::Shown(timer.clone().unbind()));
         Ok(Some(timer))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::gil_cell::GilCell;
@@ -29,23 +29,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Has the hub call `f(argument)` in `seconds`: when that is, and how it is scheduled, for `set`.
-    pub fn make(
-        py: Python<'_>,
-        seconds: f64,
-        f: hub::Callback,
-        argument: &Bound<'_, PyAny>,
-    ) -> PyResult<(Instant, Option<TimerHandle>)> {
-        let deadline = hub::deadline_in(py, seconds)?;
-        let argument = argument.clone().unbind();
-        if seconds > 0.0 {
-            return Ok((deadline, Some(hub::call_at(py, deadline, f, argument)?)));
-        }
-        hub::call_soon(py, f, argument)?;
-        Ok((deadline, None))
-    }
-
-    /// Takes note of what `make` did.
+    /// Takes note of what `hub::call_in` answered.
     pub fn set(&mut self, handle: Option<TimerHandle>) {
         self.soon = handle.is_none();
         self.handle = handle;
@@ -71,20 +55,131 @@ impl Schedule {
     }
 }
 
-struct Call {
-    callback: Py<PyAny>,
-    args: Py<PyTuple>,
-    kwargs: Option<Py<PyDict>>,
+/// A number of seconds as it was given; the usual kind without its object.
+#[derive(Default)]
+enum Seconds {
+    #[default]
+    None,
+    Float(f64),
+    Object(Py<PyAny>),
 }
 
+impl Seconds {
+    fn new(seconds: &Bound<'_, PyAny>) -> Seconds {
+        match seconds.cast_exact::<PyFloat>() {
+            Ok(float) => Seconds::Float(float.value()),
+            Err(_) if seconds.is_none() => Seconds::None,
+            Err(_) => Seconds::Object(seconds.clone().unbind()),
+        }
+    }
+
+    fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self {
+            Seconds::None => py.None().into_bound(py),
+            Seconds::Float(value) => PyFloat::new(py, *value).into_any(),
+            Seconds::Object(object) => object.bind(py).clone(),
+        }
+    }
+}
+
+/// The arguments of a call; the usual kinds without a tuple.
+enum Arguments {
+    None,
+    One(Object),
+    Many(Box<(Py<PyTuple>, Option<Py<PyDict>>)>),
+}
+
+struct Call {
+    callback: Object,
+    arguments: Arguments,
+}
+
+impl Call {
+    #[inline]
+    fn new(
+        callback: Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> Call {
+        let plain = kwargs.as_ref().is_none_or(|kwargs| kwargs.is_empty());
+        let arguments = match args.len() {
+            0 if plain => Arguments::None,
+            1 if plain => match args.get_item(0) {
+                Ok(only) => Arguments::One(only.into()),
+                Err(_) => unreachable!("the length is 1"),
+            },
+            _ => Arguments::Many(Box::new((args.unbind(), kwargs.map(Bound::unbind)))),
+        };
+        Call {
+            callback: callback.into(),
+            arguments,
+        }
+    }
+
+    fn make(self, py: Python<'_>) -> PyResult<()> {
+        let callback = self.callback.into_bound(py);
+        match self.arguments {
+            Arguments::None => callback.call0(),
+            Arguments::One(only) => callback.call1((only.into_bound(py),)),
+            Arguments::Many(many) => {
+                let (args, kwargs) = *many;
+                let kwargs = kwargs.map(|kwargs| kwargs.into_bound(py));
+                callback.call(args.into_bound(py), kwargs.as_ref())
+            }
+        }
+        .map(drop)
+    }
+
+    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Parts<'py>> {
+        let (args, kwargs) = match &self.arguments {
+            Arguments::None => (PyTuple::empty(py), None),
+            Arguments::One(only) => (PyTuple::new(py, [only.bind(py)])?, None),
+            Arguments::Many(many) => (
+                many.0.bind(py).clone(),
+                many.1.as_ref().map(|kwargs| kwargs.bind(py).clone()),
+            ),
+        };
+        let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
+        Ok((self.callback.bind(py), args, kwargs))
+    }
+
+    fn clone(&self, py: Python<'_>) -> Call {
+        let arguments = match &self.arguments {
+            Arguments::None => Arguments::None,
+            Arguments::One(only) => Arguments::One(only.clone()),
+            Arguments::Many(many) => {
+                let kwargs = many.1.as_ref().map(|kwargs| kwargs.clone_ref(py));
+                Arguments::Many(Box::new((many.0.clone_ref(py), kwargs)))
+            }
+        };
+        Call {
+            callback: self.callback.clone(),
+            arguments,
+        }
+    }
+
+    /// Gives the references back at once, whoever has called us.
+    fn release(self, py: Python<'_>) {
+        drop(self.callback);
+        if let Arguments::Many(many) = self.arguments {
+            let (args, kwargs) = *many;
+            drop((
+                args.into_bound(py),
+                kwargs.map(|kwargs| kwargs.into_bound(py)),
+            ));
+        }
+    }
+}
+
+/// Function, positional and keyword arguments.
+type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
+
 struct State {
-    seconds: Option<Py<PyAny>>,
+    seconds: Seconds,
     call: Option<Call>,
-    called: bool,
     schedule: Schedule,
     deadline: Option<Instant>,
-    /// Of a local timer: whose life it depends on. `Some(None)` once cancelled.
-    owner: Option<Option<Object>>,
+    called: bool,
 }
 
 /// A call to be made *seconds* after it is scheduled: `callback(*args, **kwargs)`.
@@ -101,18 +196,16 @@ pub struct Timer {
 
 /// Runs in the hub when a timer is due.
 fn fire(py: Python<'_>, timer: Py<PyAny>) -> PyResult<()> {
-    let timer = timer.into_bound(py);
-    let native = timer.cast::<Timer>()?;
-    if native
+    let timer = timer.into_bound(py).cast_into::<Timer>()?;
+    let wanted = timer
         .get()
         .state
-        .with(py, |state| !state.schedule.arrive() || state.called)
-    {
+        .with(py, |state| state.schedule.arrive() && !state.called);
+    if !wanted {
         return Ok(());
     }
-    let class = timer.get_type();
-    if class.is(py.get_type::<Timer>()) || class.is(py.get_type::<LocalTimer>()) {
-        return native.get().run(py);
+    if timer.get_type().is(py.get_type::<Timer>()) {
+        return timer.get().run(py);
     }
     timer.call0().map(drop)
 }
@@ -120,12 +213,11 @@ fn fire(py: Python<'_>, timer: Py<PyAny>) -> PyResult<()> {
 impl Timer {
     fn unset() -> Timer {
         let state = State {
-            seconds: None,
+            seconds: Seconds::None,
             call: None,
-            called: false,
             schedule: Schedule::default(),
             deadline: None,
-            owner: None,
+            called: false,
         };
         Timer {
             state: GilCell::new(state),
@@ -133,6 +225,9 @@ impl Timer {
     }
 
     /// A timer for this call, not scheduled yet.
+    ///
+    /// The collector does not look at it. While it is pending the hub holds it and what it calls; afterwards it
+    /// holds nothing.
     pub fn for_call<'py>(
         py: Python<'py>,
         seconds: &Bound<'py, PyAny>,
@@ -140,8 +235,14 @@ impl Timer {
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Timer>> {
-        let timer = Bound::new(py, Timer::unset())?;
-        Timer::fill(&timer, seconds, callback, args, kwargs)?;
+        let timer = Timer::unset();
+        timer.state.with(py, |state| {
+            state.seconds = Seconds::new(seconds);
+            state.call = Some(Call::new(callback, args, kwargs));
+        });
+        let timer = Bound::new(py, timer)?;
+        crate::object::untrack(&timer);
+        Timer::remember(&timer)?;
         Ok(timer)
     }
 
@@ -155,21 +256,18 @@ impl Timer {
     ) -> PyResult<Bound<'py, Timer>> {
         let timer = Timer::for_call(py, &seconds, callback, args, None)?;
         let handle = hub::call_at(py, deadline, fire, timer.clone().into_any().unbind())?;
-        timer.get().state.with(py, |state| {
-            state.schedule.set(Some(handle));
-            state.deadline = Some(deadline);
-        });
+        timer.get().note(py, deadline, Some(handle));
         Ok(timer)
     }
 
     /// A timer that has been called.
-    pub fn spent<'py>(py: Python<'py>, seconds: Bound<'py, PyAny>) -> PyResult<Bound<'py, Timer>> {
-        let timer = Bound::new(py, Timer::unset())?;
-        timer.get().state.with(py, |state| {
+    pub fn spent<'py>(py: Python<'py>, seconds: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Timer>> {
+        let timer = Timer::unset();
+        timer.state.with(py, |state| {
             state.called = true;
-            state.seconds = Some(seconds.unbind());
+            state.seconds = Seconds::new(seconds);
         });
-        Ok(timer)
+        Bound::new(py, timer)
     }
 
     fn fill<'py>(
@@ -179,126 +277,97 @@ impl Timer {
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<()> {
-        let py = slf.py();
-        let call = Call {
-            callback: callback.unbind(),
-            args: args.unbind(),
-            kwargs: kwargs.map(Bound::unbind),
-        };
-        let old = slf.get().state.with(py, |state| {
+        let call = Call::new(callback, args, kwargs);
+        let old = slf.get().state.with(slf.py(), |state| {
             state.called = false;
-            (
-                state.seconds.replace(seconds.clone().unbind()),
-                state.call.replace(call),
-            )
+            let seconds = std::mem::replace(&mut state.seconds, Seconds::new(seconds));
+            (seconds, state.call.replace(call))
         });
         drop(old);
-        if STACKS.load(Ordering::Relaxed) {
-            let buffer = py.import("io")?.getattr("StringIO")?.call0()?;
-            let options = PyDict::new(py);
-            options.set_item("file", &buffer)?;
-            py.import("traceback")?
-                .getattr("print_stack")?
-                .call((), Some(&options))?;
-            slf.setattr("traceback", buffer)?;
-        }
-        Ok(())
+        Timer::remember(slf)
     }
 
-    /// Schedules it for its own number of seconds from now; the deadline.
-    pub fn set_from_now(slf: &Bound<'_, Timer>) -> PyResult<Instant> {
+    /// Records where it is made, if that was asked for.
+    fn remember(slf: &Bound<'_, Timer>) -> PyResult<()> {
+        if !STACKS.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let py = slf.py();
-        let seconds = slf.get().seconds(py);
-        let (deadline, handle) =
-            Schedule::make(py, seconds.bind(py).extract()?, fire, slf.as_any())?;
-        slf.get().state.with(py, |state| {
+        let buffer = py.import("io")?.getattr("StringIO")?.call0()?;
+        let options = PyDict::new(py);
+        options.set_item("file", &buffer)?;
+        py.import("traceback")?
+            .getattr("print_stack")?
+            .call((), Some(&options))?;
+        slf.setattr("traceback", buffer)
+    }
+
+    fn note(&self, py: Python<'_>, deadline: Instant, handle: Option<TimerHandle>) {
+        self.state.with(py, |state| {
             state.schedule.set(handle);
             state.deadline = Some(deadline);
         });
-        Ok(deadline)
+    }
+
+    /// The number of seconds that it waits.
+    pub fn delay(&self, py: Python<'_>) -> PyResult<f64> {
+        let seconds = self.state.with(py, |state| match &state.seconds {
+            Seconds::Float(value) => Ok(*value),
+            other => Err(other.object(py)),
+        });
+        seconds.or_else(|object| object.extract())
+    }
+
+    /// Schedules it in the hub of this number for its own number of seconds from now. `None` if the calling
+    /// thread has another hub; else when it is due.
+    pub fn set_in(slf: &Bound<'_, Timer>, serial: Option<u64>) -> PyResult<Option<Instant>> {
+        let py = slf.py();
+        let delay = slf.get().delay(py)?;
+        let Some((deadline, handle)) = hub::call_in(py, serial, delay, fire, slf.as_any())? else {
+            return Ok(None);
+        };
+        slf.get().note(py, deadline, handle);
+        Ok(Some(deadline))
     }
 
     /// Whether it is going to be called.
     pub fn is_pending(&self, py: Python<'_>) -> bool {
-        let (called, owner) = self.state.with(py, |state| {
-            (
-                state.called,
-                state
-                    .owner
-                    .as_ref()
-                    .map(|owner| owner.as_ref().map(|owner| owner.bind(py))),
-            )
+        self.state.with(py, |state| !state.called)
+    }
+
+    /// What it would call, now marked as called. `None` if it was called before.
+    fn begin(&self, py: Python<'_>) -> PyResult<Option<Call>> {
+        let (call, called) = self.state.with(py, |state| {
+            let called = std::mem::replace(&mut state.called, true);
+            (if called { None } else { state.call.take() }, called)
         });
-        !called && !is_gone(&owner)
+        if call.is_none() && !called {
+            return Err(no_attribute("tpl"));
+        }
+        Ok(call)
     }
 
     /// Calls it, once.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
-        let (call, owner, called) = self.state.with(py, |state| {
-            let called = std::mem::replace(&mut state.called, true);
-            let owner = state
-                .owner
-                .as_ref()
-                .map(|owner| owner.as_ref().map(|owner| owner.bind(py)));
-            (if called { None } else { state.call.take() }, owner, called)
-        });
-        if called {
-            return Ok(());
-        }
-        let Some(Call {
-            callback,
-            args,
-            kwargs,
-        }) = call
-        else {
-            return Err(PyAttributeError::new_err(
-                "'Timer' object has no attribute 'tpl'",
-            ));
-        };
-        let (callback, args) = (callback.into_bound(py), args.into_bound(py));
-        let kwargs = kwargs.map(|kwargs| kwargs.into_bound(py));
-        if matches!(owner, Some(Some(_))) && is_gone(&owner) {
-            return Ok(());
-        }
-        callback.call(args, kwargs.as_ref()).map(drop)
+        self.begin(py)?.map_or(Ok(()), |call| call.make(py))
     }
 
     /// Keeps it from being called.
     pub fn stop(&self, py: Python<'_>) {
-        let old = self.state.with(py, |state| {
+        let (handle, call) = self.state.with(py, |state| {
             state.called = true;
-            let owner = state.owner.as_mut().and_then(Option::take);
-            (state.schedule.withdraw(), state.call.take(), owner)
+            (state.schedule.withdraw(), state.call.take())
         });
-        let (handle, call, owner) = old;
         let own = handle.and_then(|handle| hub::cancel(py, handle));
-        drop(owner);
-        if let Some(Call {
-            callback,
-            args,
-            kwargs,
-        }) = call
-        {
-            drop((
-                callback.into_bound(py),
-                args.into_bound(py),
-                kwargs.map(|kwargs| kwargs.into_bound(py)),
-            ));
-        }
         drop(own.map(|own| own.into_bound(py)));
+        if let Some(call) = call {
+            call.release(py);
+        }
     }
 }
 
-/// Whether the greenlet that a local timer depends on has ended, or the timer was cancelled.
-fn is_gone(owner: &Option<Option<Bound<'_, PyAny>>>) -> bool {
-    match owner {
-        None => false,
-        Some(None) => true,
-        Some(Some(greenlet)) => greenlet
-            .getattr("dead")
-            .and_then(|dead| dead.is_truthy())
-            .unwrap_or(false),
-    }
+fn no_attribute(name: &str) -> PyErr {
+    PyAttributeError::new_err(format!("'Timer' object has no attribute '{name}'"))
 }
 
 #[pymethods]
@@ -339,18 +408,25 @@ impl Timer {
 
     /// After how many seconds it is called.
     #[getter]
-    pub fn seconds(&self, py: Python<'_>) -> Py<PyAny> {
-        self.state.with(py, |state| {
-            state
-                .seconds
-                .as_ref()
-                .map_or_else(|| py.None(), |seconds| seconds.clone_ref(py))
-        })
+    fn seconds<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        let plain = self.state.with(py, |state| match &state.seconds {
+            Seconds::Object(object) => Err(object.bind(py).clone()),
+            Seconds::Float(value) => Ok(Some(*value)),
+            Seconds::None => Ok(None),
+        });
+        match plain {
+            Ok(Some(value)) => PyFloat::new(py, value).into_any(),
+            Ok(None) => py.None().into_bound(py),
+            Err(object) => object,
+        }
     }
 
     #[setter(seconds)]
-    fn set_seconds(&self, py: Python<'_>, seconds: Py<PyAny>) {
-        let old = self.state.with(py, |state| state.seconds.replace(seconds));
+    fn set_seconds(&self, seconds: &Bound<'_, PyAny>) {
+        let new = Seconds::new(seconds);
+        let old = self.state.with(seconds.py(), |state| {
+            std::mem::replace(&mut state.seconds, new)
+        });
         drop(old);
     }
 
@@ -360,30 +436,17 @@ impl Timer {
         self.state
             .with(py, |state| state.deadline)
             .map(hub::seconds_of)
-            .ok_or_else(|| {
-                PyAttributeError::new_err("'Timer' object has no attribute 'scheduled_time'")
-            })
+            .ok_or_else(|| no_attribute("scheduled_time"))
     }
 
     /// What is called: function, positional and keyword arguments. AttributeError once it was called.
     #[getter]
     fn tpl<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let parts = self.state.with(py, |state| {
-            state.call.as_ref().map(
-                |Call {
-                     callback,
-                     args,
-                     kwargs,
-                 }| {
-                    let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py).clone());
-                    (callback.bind(py).clone(), args.bind(py).clone(), kwargs)
-                },
-            )
-        });
-        let (callback, args, kwargs) = parts
-            .ok_or_else(|| PyAttributeError::new_err("'Timer' object has no attribute 'tpl'"))?;
-        let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
-        (callback, args, kwargs).into_pyobject(py)
+        let call = self
+            .state
+            .with(py, |state| state.call.as_ref().map(|call| call.clone(py)));
+        let parts = call.ok_or_else(|| no_attribute("tpl"))?.parts(py)?;
+        parts.into_pyobject(py)
     }
 
     /// A new timer for the same call, not scheduled.
@@ -392,7 +455,7 @@ impl Timer {
         let (callback, args, kwargs): (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>) =
             slf.get().tpl(py)?.extract()?;
         let seconds = slf.get().seconds(py);
-        let mut all = vec![seconds.into_bound(py), callback];
+        let mut all = vec![seconds, callback];
         all.extend(args.iter());
         slf.get_type().call(PyTuple::new(py, all)?, Some(&kwargs))
     }
@@ -400,7 +463,7 @@ impl Timer {
     /// Schedule it in the hub of the calling thread; returns itself.
     fn schedule<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         slf.get().state.with(slf.py(), |state| state.called = false);
-        Timer::set_from_now(slf)?;
+        Timer::set_in(slf, None)?;
         Ok(slf.clone())
     }
 
@@ -430,7 +493,7 @@ impl Timer {
         let seconds = timer.seconds(py);
         let mut text = format!(
             "Timer({}, {}, *{}, **{})",
-            seconds.bind(py).str()?,
+            seconds.str()?,
             callback.str()?,
             args.str()?,
             kwargs.str()?
@@ -443,27 +506,31 @@ impl Timer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.state.peek(|state| {
-            visit.call(&state.seconds)?;
-            if let Some(Some(owner)) = &state.owner {
-                visit.call(owner.as_py())?;
+            if let Seconds::Object(seconds) = &state.seconds {
+                visit.call(seconds)?;
             }
-            state.call.iter().try_for_each(
-                |Call {
-                     callback,
-                     args,
-                     kwargs,
-                 }| {
-                    visit.call(callback)?;
-                    visit.call(args)?;
-                    visit.call(kwargs)
-                },
-            )
+            let Some(Call {
+                callback,
+                arguments,
+            }) = &state.call
+            else {
+                return Ok(());
+            };
+            visit.call(callback.as_py())?;
+            match arguments {
+                Arguments::None => Ok(()),
+                Arguments::One(only) => visit.call(only.as_py()),
+                Arguments::Many(many) => {
+                    visit.call(&many.0)?;
+                    visit.call(&many.1)
+                }
+            }
         })
     }
 
     fn __clear__(&self, py: Python<'_>) {
         let old = self.state.with(py, |state| {
-            (state.seconds.take(), state.call.take(), state.owner.take())
+            (std::mem::take(&mut state.seconds), state.call.take())
         });
         drop(old);
     }
@@ -471,9 +538,17 @@ impl Timer {
 
 /// A timer that is not called if the greenlet that made it has ended by then.
 #[pyclass(extends = Timer, subclass, frozen, module = "eventlet.hubs.timer")]
-pub struct LocalTimer;
+pub struct LocalTimer {
+    /// Whose life it depends on; nobody's once cancelled.
+    owner: GilCell<Option<Object>>,
+}
 
 impl LocalTimer {
+    fn unset() -> PyClassInitializer<LocalTimer> {
+        let owner = GilCell::new(None);
+        PyClassInitializer::from(Timer::unset()).add_subclass(LocalTimer { owner })
+    }
+
     /// A local timer of the current greenlet for this call, not scheduled yet.
     pub fn for_call<'py>(
         py: Python<'py>,
@@ -482,12 +557,15 @@ impl LocalTimer {
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Timer>> {
-        let timer = Bound::new(
-            py,
-            PyClassInitializer::from(Timer::unset()).add_subclass(LocalTimer),
-        )?;
+        let timer = Bound::new(py, LocalTimer::unset())?;
         LocalTimer::__init__(&timer, seconds, callback, args, kwargs)?;
         Ok(timer.into_super())
+    }
+
+    fn owner_is_dead(&self, py: Python<'_>) -> Option<bool> {
+        let owner = self.owner.with(py, |owner| owner.clone())?;
+        let dead = owner.bind(py).getattr(pyo3::intern!(py, "dead"));
+        Some(dead.and_then(|dead| dead.is_truthy()).unwrap_or(false))
     }
 }
 
@@ -499,7 +577,7 @@ impl LocalTimer {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyClassInitializer<LocalTimer> {
-        PyClassInitializer::from(Timer::unset()).add_subclass(LocalTimer)
+        LocalTimer::unset()
     }
 
     #[pyo3(signature = (seconds, cb, *args, **kw))]
@@ -511,26 +589,53 @@ impl LocalTimer {
         kw: Option<Bound<'py, PyDict>>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let owner = hub::current_greenlet(py)?;
-        let old = slf
-            .as_super()
-            .get()
-            .state
-            .with(py, |state| state.owner.replace(Some(owner)));
-        drop(old);
+        slf.get().owner.set(py, Some(hub::current_greenlet(py)?));
         Timer::fill(slf.as_super(), seconds, cb, args, kw)
     }
 
     /// The greenlet that made it; None once cancelled.
     #[getter]
-    fn greenlet<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
+    fn greenlet<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.owner
+            .with(py, |owner| owner.clone())
+            .map(|owner| owner.into_bound(py))
+    }
+
+    /// Whether it is going to be called.
+    #[getter]
+    fn pending(slf: &Bound<'_, Self>) -> bool {
         let py = slf.py();
-        slf.as_super().get().state.with(py, |state| {
-            state
-                .owner
-                .as_ref()
-                .and_then(|owner| owner.as_ref().map(|owner| owner.bind(py)))
-        })
+        slf.get().owner_is_dead(py) == Some(false) && slf.as_super().get().is_pending(py)
+    }
+
+    /// Keep it from being called; nothing happens if it was called or cancelled before.
+    fn cancel(slf: &Bound<'_, Self>) {
+        slf.get().owner.set(slf.py(), None);
+        slf.as_super().get().cancel(slf.py());
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        let dead = slf.get().owner_is_dead(py) == Some(true);
+        let call = slf.as_super().get().begin(py)?;
+        match call {
+            Some(call) if !dead => call.make(py),
+            Some(call) => {
+                call.release(py);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.owner
+            .peek(|owner| owner.iter().try_for_each(|owner| visit.call(owner.as_py())))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.owner.set(py, None);
     }
 }
 

@@ -5,9 +5,13 @@ use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
 
 use eventlet::reactor::{Backend, Interest};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{DETECTS, Hub, Instant, Reason, Wake, hub_greenlet, in_hub_greenlet, this};
+use super::{
+    Callback, DETECTS, Hub, Instant, Reason, TimerHandle, Wake, duration, hub_greenlet,
+    in_hub_greenlet, this,
+};
 use crate::error::{self, Raised};
 use crate::greenlet::Gr;
 use crate::object::Object;
@@ -48,6 +52,41 @@ pub fn greenlet_of_thread(py: Python<'_>) -> PyResult<Object> {
         .ok_or(Raised)
         .and_then(hub_greenlet)
         .map_err(|raised| raised.into_err(py))
+}
+
+/// Calls `f(argument)` in the hub greenlet in `seconds`: when that is, and the timer; none if it is due at once and
+/// so was put behind what is ready. `None` if the calling thread's hub is not the one of this number.
+/// May switch: no.
+#[inline]
+#[allow(
+    clippy::type_complexity,
+    reason = "an instant and perhaps a timer, perhaps"
+)]
+pub fn call_in(
+    py: Python<'_>,
+    serial: Option<u64>,
+    seconds: f64,
+    f: Callback,
+    argument: &Bound<'_, PyAny>,
+) -> PyResult<Option<(Instant, Option<TimerHandle>)>> {
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("Invalid value NaN (not a number)"));
+    }
+    let hub = this(py)?;
+    if serial.is_some_and(|serial| serial != hub.serial) {
+        return Ok(None);
+    }
+    let wake = Wake::Call(f, argument.clone().unbind());
+    let mut engine = hub.engine.borrow_mut();
+    let now = engine.now();
+    if seconds <= 0.0 {
+        engine.wake(wake);
+        return Ok(Some((now, None)));
+    }
+    let deadline = now.saturating_add(duration(seconds));
+    let key = engine.at(deadline, wake);
+    let serial = hub.serial;
+    Ok(Some((deadline, Some(TimerHandle { serial, key }))))
 }
 
 /// The arguments of the pending calls of this thread's hub, with when they are due.

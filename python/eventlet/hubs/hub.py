@@ -45,7 +45,9 @@ def arm_alarm(seconds):
 
 def alarm_handler(signum, frame):
     """Raise RuntimeError: the code in *frame* has kept the hub from running for too long."""
-    raise RuntimeError("Blocking detector ALARMED at" + str(inspect.getframeinfo(frame)))
+    # A green thread whose function is native has no frame.
+    where = " native code" if frame is None else str(inspect.getframeinfo(frame))
+    raise RuntimeError("Blocking detector ALARMED at" + where)
 
 
 def closed_callback(fileno):
