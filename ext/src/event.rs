@@ -87,6 +87,9 @@ struct State {
 /// 'tea'
 #[pyclass(subclass, frozen, weakref, dict, module = "eventlet.event")]
 pub struct Event {
+    /// False in memory that PyO3 has not filled in yet: CPython 3.11 and 3.12 may collect garbage between the
+    /// allocation and that (they make the instance dictionary first), and so traverse zeroed memory.
+    live: bool,
     state: GilCell<State>,
 }
 
@@ -94,6 +97,7 @@ impl Event {
     /// An event that was not sent.
     pub fn fresh() -> Event {
         Event {
+            live: true,
             state: GilCell::default(),
         }
     }
@@ -344,6 +348,9 @@ impl Event {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             let visit_outcome = |outcome: &Outcome| match outcome {
                 Outcome::Value(value) => visit.call(value),

@@ -61,6 +61,8 @@ struct State {
 /// 1024
 #[pyclass(subclass, frozen, weakref, dict, module = "eventlet.greenpool")]
 pub struct GreenPool {
+    /// False in memory that is not filled in yet (see `Event`).
+    live: bool,
     state: GilCell<State>,
 }
 
@@ -215,6 +217,7 @@ impl GreenPool {
             members: Members::default(),
         };
         GreenPool {
+            live: true,
             state: GilCell::new(state),
         }
     }
@@ -369,6 +372,9 @@ impl GreenPool {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             visit.call(&state.places)?;
             visit.call(&state.idle)?;

@@ -57,6 +57,8 @@ struct State {
 /// 'tea'
 #[pyclass(subclass, frozen, weakref, dict, module = "eventlet.queue")]
 pub struct LightQueue {
+    /// False in memory that is not filled in yet (see `Event`).
+    live: bool,
     state: GilCell<State>,
 }
 
@@ -111,6 +113,7 @@ impl LightQueue {
             tasks: None,
         };
         LightQueue {
+            live: true,
             state: GilCell::new(state),
         }
     }
@@ -682,6 +685,9 @@ impl LightQueue {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             visit.call(&state.items)?;
             if let Some((_, done)) = &state.tasks {

@@ -61,6 +61,8 @@ impl State {
 /// 1
 #[pyclass(subclass, frozen, weakref, dict, module = "eventlet.semaphore")]
 pub struct Semaphore {
+    /// False in memory that is not filled in yet (see `Event`).
+    live: bool,
     state: GilCell<State>,
     reason: Reason,
 }
@@ -69,6 +71,7 @@ impl Semaphore {
     /// A semaphore with this many units, which may be negative after `GreenPool.resize`.
     pub fn with_counter(counter: i64, reason: Reason) -> Semaphore {
         Semaphore {
+            live: true,
             state: GilCell::new(State {
                 counter,
                 waiters: WaitQueue::new(),
@@ -338,6 +341,9 @@ impl Semaphore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             state
                 .waiters

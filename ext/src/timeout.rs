@@ -50,6 +50,8 @@ struct State {
 /// eventlet.timeout.Timeout: 0.001 seconds
 #[pyclass(extends = PyBaseException, subclass, frozen, module = "eventlet.timeout")]
 pub struct Timeout {
+    /// False in memory that is not filled in yet (see `Event`).
+    live: bool,
     state: GilCell<State>,
 }
 
@@ -177,6 +179,7 @@ impl Timeout {
             schedule: Schedule::default(),
         };
         Timeout {
+            live: true,
             state: GilCell::new(state),
         }
     }
@@ -385,6 +388,9 @@ impl Timeout {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             visit.call(&state.args)?;
             visit.call(&state.seconds)?;

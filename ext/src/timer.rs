@@ -180,6 +180,8 @@ struct State {
     schedule: Schedule,
     deadline: Option<Instant>,
     called: bool,
+    /// Where it was made, if that is recorded: a `StringIO`.
+    stack: Option<Box<Py<PyAny>>>,
 }
 
 /// A call to be made *seconds* after it is scheduled: `callback(*args, **kwargs)`.
@@ -189,8 +191,10 @@ struct State {
 /// >>> from eventlet.hubs import timer
 /// >>> timer.Timer(5, print, "tea is ready").pending
 /// True
-#[pyclass(subclass, frozen, weakref, dict, module = "eventlet.hubs.timer")]
+#[pyclass(subclass, frozen, weakref, module = "eventlet.hubs.timer")]
 pub struct Timer {
+    /// False in memory that is not filled in yet (see `Event`).
+    live: bool,
     state: GilCell<State>,
 }
 
@@ -218,8 +222,10 @@ impl Timer {
             schedule: Schedule::default(),
             deadline: None,
             called: false,
+            stack: None,
         };
         Timer {
+            live: true,
             state: GilCell::new(state),
         }
     }
@@ -299,7 +305,9 @@ impl Timer {
         py.import("traceback")?
             .getattr("print_stack")?
             .call((), Some(&options))?;
-        slf.setattr("traceback", buffer)
+        let stack = Some(Box::new(buffer.unbind()));
+        slf.get().state.with(py, |state| state.stack = stack);
+        Ok(())
     }
 
     fn note(&self, py: Python<'_>, deadline: Instant, handle: Option<TimerHandle>) {
@@ -460,6 +468,15 @@ impl Timer {
         slf.get_type().call(PyTuple::new(py, all)?, Some(&kwargs))
     }
 
+    /// Where it was made: a `StringIO`. AttributeError unless that was recorded (`debug.hub_timer_stacks`).
+    #[getter]
+    fn traceback<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let stack = self.state.with(py, |state| {
+            state.stack.as_ref().map(|stack| stack.bind(py).clone())
+        });
+        stack.ok_or_else(|| no_attribute("traceback"))
+    }
+
     /// Schedule it in the hub of the calling thread; returns itself.
     fn schedule<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         slf.get().state.with(slf.py(), |state| state.called = false);
@@ -505,6 +522,9 @@ impl Timer {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.live {
+            return Ok(());
+        }
         self.state.peek(|state| {
             if let Seconds::Object(seconds) = &state.seconds {
                 visit.call(seconds)?;
