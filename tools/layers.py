@@ -24,7 +24,7 @@ ENGINE = """
     sync | net
 """
 EXT = """
-    gil_cell | object error
+    gil_cell | object error | stacks
     pystate | call
     greenlet thread trace overflow process
     capi | deep_sort | hub

@@ -255,6 +255,8 @@ def test_switch_under_detach(extension_folder, script):
     assert done.out.startswith("parked\n"), done
     if done.code:
         assert done.code == -6, done  # abort(), with PyO3's own message
-        assert "panicked" in done.err or "fatal" in done.err.lower() or "prohibited" in done.err, done
+        assert "panicked" in done.err or "fatal" in done.err.lower() or "prohibited" in done.err, (
+            done
+        )
     else:
         assert done.out == "parked\nsurvived\n", done
