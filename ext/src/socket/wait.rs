@@ -125,10 +125,11 @@ fn register(
     fd: c_int,
     interest: Interest,
 ) -> Result<Option<Registration>> {
-    let hub = hub::serial(py).map_err(|error| Raised::from_err(py, error))?;
     if let Some(registration) = sock.state.registration.get() {
-        return Ok((registration.hub == hub).then_some(registration));
+        let here = hub::with_hub_of(py, registration.hub, |_| ()).is_some();
+        return Ok(here.then_some(registration));
     }
+    let hub = hub::serial(py).map_err(|error| Raised::from_err(py, error))?;
     let adopted = hub::with_hub(py, |engine| {
         let token = engine.adopt(fd)?;
         // Whoever waits has tried; the kernel reports the present state once more.
@@ -147,7 +148,7 @@ fn register(
 }
 
 /// Runs `f` on the engine and the token, if this thread's hub is the one that the socket is registered with.
-#[inline]
+#[inline(always)]
 fn with_token<R>(
     py: Python<'_>,
     sock: Sock<'_>,
@@ -160,20 +161,17 @@ fn with_token<R>(
 /// Whether a receive is known to find nothing, so that it may park without asking.
 #[inline]
 pub fn known_empty(py: Python<'_>, sock: Sock<'_>) -> bool {
-    if !sock.state.drained.replace(false) {
-        return false;
-    }
-    let ready = with_token(py, sock, |engine, token| {
-        engine.is_ready(token, Interest::Read)
-    });
-    ready == Some(false)
+    sock.state.drained.replace(false)
+        && with_token(py, sock, |engine, token| {
+            engine.is_ready(token, Interest::Read)
+        }) == Some(false)
 }
 
 /// Notes that a stream gave less than was asked for: it has no more for now.
 #[inline]
 pub fn drained(py: Python<'_>, sock: Sock<'_>) {
-    let noted = with_token(py, sock, |engine, token| engine.drained(token)).is_some();
-    sock.state.drained.set(noted);
+    let noted = with_token(py, sock, |engine, token| engine.drained(token));
+    sock.state.drained.set(noted.is_some());
 }
 
 /// Notes that a call has just found the descriptor not ready (EAGAIN).
