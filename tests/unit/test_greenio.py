@@ -104,6 +104,7 @@ def test_seek_tell_truncate(tmp_path):
         file.seek(-4, 1)
         assert file.read() == b"7890"
         file.truncate(5)
+        assert file.tell() == 5
         file.seek(0)
         assert file.read() == b"12345"
 

@@ -25,11 +25,32 @@ def server():
 
 @pytest.fixture
 def pair(server):
-    accepted = eventlet.spawn(server.accept)
+    def accept():
+        conn, _ = server.accept()
+        conn.do_handshake()
+        return conn
+
+    accepted = eventlet.spawn(accept)
     client = eventlet.wrap_ssl(eventlet.connect(server.getsockname()))
-    conn, _ = accepted.wait()
+    conn = accepted.wait()
     with client, conn:
         yield client, conn
+
+
+def test_a_client_that_never_begins_holds_up_nobody(server):
+    with eventlet.connect(server.getsockname()):
+        idle, _ = server.accept()
+
+        def serve():
+            conn, _ = server.accept()
+            with conn:
+                conn.sendall(conn.recv(10))
+
+        g = eventlet.spawn(serve)
+        with idle, eventlet.wrap_ssl(eventlet.connect(server.getsockname())) as client:
+            client.sendall(b"good")
+            assert client.recv(10) == b"good"
+        g.wait()
 
 
 def test_classes(pair):
@@ -109,21 +130,26 @@ def test_makefile(pair):
 
 def test_verified_connection(server):
     context = green_ssl.create_default_context(cafile=CERT)
-    g = eventlet.spawn(server.accept)
     plain = eventlet.connect(server.getsockname())
-    with context.wrap_socket(plain, server_hostname="localhost") as client:
-        conn, _ = g.wait()
+
+    def serve():
+        conn, _ = server.accept()
         with conn:
             conn.sendall(b"x")
-            assert client.recv(1) == b"x"
+
+    g = eventlet.spawn(serve)
+    with context.wrap_socket(plain, server_hostname="localhost") as client:
+        assert client.recv(1) == b"x"
+    g.wait()
 
 
 def test_refused_certificate(server):
     context = green_ssl.create_default_context()
 
     def accept():
-        with pytest.raises(OSError):
-            server.accept()
+        conn, _ = server.accept()
+        with conn, pytest.raises(OSError):
+            conn.recv(1)
 
     g = eventlet.spawn(accept)
     with eventlet.connect(server.getsockname()) as plain:

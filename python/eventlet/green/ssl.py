@@ -49,7 +49,13 @@ class GreenSSLSocket(_stdlib.SSLSocket, greenio.GreenSocket):
 
     def read(self, len=1024, buffer=None):
         """Return up to *len* bytes, or read into *buffer* and return the number of bytes."""
-        return self._until_done(super().read, len, buffer)
+        try:
+            return self._until_done(super().read, len, buffer)
+        except ConnectionError as error:
+            # A peer that is gone reads as the end, as it does without TLS.
+            if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
+                raise
+            return b"" if buffer is None else 0
 
     def write(self, data):
         """Write *data*; return the number of bytes taken."""
@@ -64,13 +70,15 @@ class GreenSSLSocket(_stdlib.SSLSocket, greenio.GreenSocket):
         return self._until_done(super().unwrap)
 
     def accept(self):
-        """Return (TLS socket, address); the handshake happens at once, or at the first use."""
+        """Return (TLS socket, address). The handshake happens at the first use, in whose green
+        thread it
+        is: a client that never begins it holds up nobody else."""
         fd, address = self._accept()
         plain = greenio.GreenSocket(self.family, self.type, self.proto, fileno=fd)
         sock = self.context.wrap_socket(
             plain,
             server_side=True,
-            do_handshake_on_connect=self.do_handshake_on_connect,
+            do_handshake_on_connect=False,
             suppress_ragged_eofs=self.suppress_ragged_eofs,
         )
         return sock, address

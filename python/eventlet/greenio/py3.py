@@ -184,12 +184,12 @@ class GreenFileIO(io.RawIOBase):
         return self.seek(0, os.SEEK_CUR)
 
     def truncate(self, size=None):
-        """Cut or extend to *size* bytes (None: the position); return the size."""
+        """Cut or extend to *size* bytes (None: the position) and move there; return the size."""
         self._check()
         if size is None:
             size = self.tell()
         os.ftruncate(self._fileno, size)
-        return size
+        return self.seek(size)
 
     def close(self):
         """Close the descriptor, unless it is to be left open."""
