@@ -1,6 +1,8 @@
 """Programs that recurse in C as deep as CPython lets them, run in a greenlet.
 
-Usage: deep_recursion.py PROGRAM [main]     (`main`: on the thread's own stack, to compare)
+Usage: deep_recursion.py PROGRAM [main | LIMIT]
+
+`main` runs it on the thread's own stack, to compare; LIMIT is set by sys.setrecursionlimit() first.
 
 Prints `ok`, `RecursionError` or `MemoryError`; anything else, a signal above all, is a failure.
 `deep_recursion.py --list` prints the names of the programs.
@@ -902,6 +904,8 @@ def main(arguments):
     if arguments[1:] == ["main"]:
         print(outcome(function))
         return
+    if arguments[1:]:
+        sys.setrecursionlimit(int(arguments[1]))
     import greenlet
 
     result = greenlet.greenlet(outcome).switch(function)

@@ -35,6 +35,28 @@ def test_program_ends_with_an_exception_or_a_result(name):
     assert done.stdout.strip() in FINE
 
 
+# What needed most stack per level where CPython counts levels only (3.10, 3.11), and plain calls.
+HUNGRY = [
+    "add_operator",
+    "getattr_hook",
+    "map_function",
+    "plain_python",
+    "property_get",
+    "sorted_key",
+    "unary_operators",
+    "yield_from_self",
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("limit", [1300, 5000])
+@pytest.mark.parametrize("name", HUNGRY)
+def test_a_raised_limit_is_met_before_the_end_of_the_stack(name, limit):
+    done = run_script(name, str(limit))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() in FINE
+
+
 def test_all_programs_are_known():
     assert len(NAMES) > 70
 
