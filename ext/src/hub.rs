@@ -114,7 +114,7 @@ pub struct Hub {
     descriptors: RefCell<descriptors::Table>,
     running: Cell<bool>,
     stopping: Cell<bool>,
-    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | ENDED`.
+    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | STOPS | ENDED`.
     hold: Cell<u8>,
     object: Slot,
 }
@@ -123,6 +123,8 @@ pub struct Hub {
 const IN_CALL: u8 = 1;
 /// `Hub::hold`: the blocking detector watches each step of the hub.
 const DETECTS: u8 = 2;
+/// `Hub::hold`: the hub was told to stop, which it does when it is next entered.
+const STOPS: u8 = 8;
 /// `Hub::hold`: the hub greenlet has ended. Children of it must find a new one when they finish.
 const ENDED: u8 = 4;
 
@@ -755,7 +757,7 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
             drop(timers);
         }
         hub.stopping.set(false);
-        hub.hold.set(hub.hold.get() | ENDED);
+        hub.hold.set(hub.hold.get() & !STOPS | ENDED);
         result.map(|()| Object::none())
     })
 }
@@ -818,7 +820,9 @@ pub fn is_stopping(py: Python<'_>) -> PyResult<bool> {
 
 /// Tells the hub's loop to end after what it does now.
 pub fn stop(py: Python<'_>) -> PyResult<()> {
-    this(py)?.stopping.set(true);
+    let hub = this(py)?;
+    hub.stopping.set(true);
+    hub.hold.set(hub.hold.get() | STOPS);
     Ok(())
 }
 

@@ -165,6 +165,8 @@ impl Hub {
         })
     }
 
+    fn __init__(&self) {}
+
     /// Suspend the current greenlet until somebody switches to it; what is switched in is returned.
     ///
     /// Raises AssertionError in the hub itself. *May switch: yes.*

@@ -496,6 +496,10 @@ impl Timer {
         self.run(py)
     }
 
+    fn __hash__(slf: &Bound<'_, Self>) -> usize {
+        slf.as_ptr() as usize >> 4
+    }
+
     fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
         (slf.as_ptr() as usize) < other.as_ptr() as usize
     }

@@ -135,6 +135,7 @@ def test_copy_and_text():
     assert again is not made and (again.seconds, again.tpl) == (5, (max, (1, 2), {}))
     assert repr(made) == f"Timer(5, {max}, *(1, 2), **{{}})"
     assert (made < again) == (id(made) < id(again))
+    assert made == made and made != again and len({made, again, made}) == 2
 
 
 def test_a_timer_is_called_by_hand_once():
@@ -293,6 +294,7 @@ def test_abort_ends_the_loop_and_forgets_timers():
 import eventlet
 from {HUB} import get_hub
 hub, log = get_hub(), []
+hub.default_sleep = lambda: 0.0  # upstream's waits for so long even when it was told to stop
 hub.schedule_call_global(0, hub.abort)
 hub.schedule_call_global(0.001, log.append, 1)
 hub.switch()
@@ -301,6 +303,13 @@ eventlet.sleep(0.01)
 assert log == [] and hub.running
 hub.abort(wait=True)
 assert not hub.running
+eventlet.sleep(0.001)
+hub.abort()
+eventlet.sleep(0)
+assert not hub.running
+hub.schedule_call_global(0, lambda: (log.append(2), hub.abort()))
+hub.switch()
+assert log == [2] and not hub.running
 print("done")
 """
     assert run(code) == "done"
