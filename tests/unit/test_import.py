@@ -99,3 +99,20 @@ def test_deprecated_names_warn(name):
 def test_submodules_need_no_order():
     for name in SUBMODULES:
         run(f"import eventlet.{name}" if hasattr(eventlet, "__implementation__") else "pass")
+
+
+@ours
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("convenience", "patcher", "support", "support.resolver", "greenio.base", "greenio.py3"),
+        *("green.select", "green.socket", "green.time", "green.ssl"),
+    ],
+)
+def test_examples_in_docstrings(module):
+    script = f"""
+        import doctest, importlib
+        module = importlib.import_module('eventlet.{module}')
+        print(doctest.testmod(module).failed)
+    """
+    assert run(script) == ["0"]

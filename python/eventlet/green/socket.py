@@ -28,7 +28,7 @@ def _with_our_globals(function):
         function.__code__, globals(), function.__name__, function.__defaults__, function.__closure__
     )
     new.__kwdefaults__ = function.__kwdefaults__
-    new.__doc__ = function.__doc__
+    new.__doc__ = f"As `socket.{function.__name__}`, on green sockets. May switch: yes."
     return new
 
 
