@@ -69,7 +69,8 @@ class GreenSocket(_Socket):
 
     May switch: accept, connect, connect_ex, recv*, send*.
 
-    >>> a, b = __import__('eventlet').green.socket.socketpair()
+    >>> from eventlet.green import socket
+    >>> a, b = socket.socketpair()
     >>> a.send(b'ping')
     4
     >>> b.recv(10)
