@@ -9,8 +9,8 @@ import meter
 from eventlet import hubs
 
 COUNT = 100_000
-STRIDE = 61_803  # coprime to COUNT: i * STRIDE % COUNT visits every slot once
-SPREAD = 0.01 / COUNT
+STRIDE = 61_803  # coprime to COUNT: index * STRIDE % COUNT visits every number once
+SCATTERED = [index * STRIDE % COUNT * 0.01 / COUNT for index in range(COUNT)]
 
 
 def fired():
@@ -20,8 +20,8 @@ def fired():
         seen = []
         add = seen.append
         schedule = hubs.get_hub().schedule_call_global
-        for index in range(n):
-            schedule(index * STRIDE % COUNT * SPREAD, add, None)
+        for delay in SCATTERED:
+            schedule(delay, add, None)
         eventlet.sleep(0.02)
         assert len(seen) == n, f"{len(seen)} of {n} timers fired"
 
@@ -30,11 +30,12 @@ def fired():
 
 def cancelled():
     """Schedule timers far in the future, cancel them all, let the hub take note."""
+    delays = [1000 + delay for delay in SCATTERED]
 
-    def run(n):
+    def run(_):
         hub = hubs.get_hub()
         schedule = hub.schedule_call_global
-        timers = [schedule(1000 + index * STRIDE % COUNT * SPREAD, body) for index in range(n)]
+        timers = [schedule(delay, body) for delay in delays]
         for timer in timers:
             timer.cancel()
         eventlet.sleep(0)

@@ -403,9 +403,7 @@ impl<T> Hub<T> {
     /// Appends the timers that are due to the first batch.
     fn take_due(&mut self) {
         let now = self.clock.now();
-        while let Some(value) = self.timers.pop_due(now) {
-            self.ready.push_back(value);
-        }
+        self.timers.take_due(now, &mut self.ready);
     }
 
     /// Appends what other threads have sent to the second batch.

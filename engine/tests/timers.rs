@@ -3,6 +3,7 @@
 use eventlet::clock::Instant;
 use eventlet::timers::{Key, Timers};
 use proptest::prelude::*;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -132,4 +133,40 @@ fn values_are_dropped_with_the_timers() {
     assert_eq!(std::rc::Rc::strong_count(&value), 11);
     drop(timers);
     assert_eq!(std::rc::Rc::strong_count(&value), 1);
+}
+
+#[test]
+fn take_due_gives_few_and_many_in_the_order_of_pop_due() {
+    for (count, now) in [(10_u64, 4), (1000, 30), (1000, 500), (5000, 5000)] {
+        let mut ways = [Timers::new(), Timers::new()];
+        for timers in &mut ways {
+            let keys: Vec<Key> = (0..count)
+                .map(|n| timers.add(at(n * 7919 % count / 3), n))
+                .collect();
+            for key in keys.iter().step_by(7) {
+                timers.cancel(*key);
+            }
+        }
+        let [mut popped, mut taken] = ways;
+        let mut want = Vec::new();
+        while let Some(value) = popped.pop_due(at(now)) {
+            want.push(value);
+        }
+        let mut got = VecDeque::new();
+        taken.take_due(at(now), &mut got);
+        assert_eq!(got, want);
+        assert_eq!(taken.len(), popped.len());
+        assert_eq!(taken.drain(), popped.drain(), "what is left is a heap");
+        assert_eq!(taken.add(at(1), 1), popped.add(at(1), 1), "keys go on");
+    }
+}
+
+#[test]
+fn a_key_of_before_the_last_timer_went_means_no_later_one() {
+    let mut timers = Timers::new();
+    let old = timers.add(at(1), 'a');
+    assert_eq!(timers.pop_due(at(1)), Some('a'));
+    let new = timers.add(at(2), 'b');
+    assert_eq!(timers.cancel(old), None);
+    assert_eq!(timers.cancel(new), Some('b'));
 }
