@@ -16,6 +16,7 @@ mod warm;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_int;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -295,7 +296,8 @@ pub fn duration(seconds: f64) -> Duration {
 /// A timer that can be cancelled.
 #[derive(Debug, Clone, Copy)]
 pub struct TimerHandle {
-    serial: u64,
+    /// Not zero, so that `Option<TimerHandle>` is no larger.
+    serial: NonZeroU64,
     key: TimerKey,
 }
 
@@ -308,10 +310,7 @@ pub fn call_at(
 ) -> PyResult<TimerHandle> {
     let hub = this(py)?;
     let key = hub.engine.borrow_mut().at(deadline, Wake::Call(f, arg));
-    Ok(TimerHandle {
-        serial: hub.serial,
-        key,
-    })
+    Ok(hub.handle(key))
 }
 
 /// Calls `f(arg)` in the hub greenlet in its next turn. May switch: no.
@@ -324,19 +323,18 @@ pub fn call_soon(py: Python<'_>, f: Callback, arg: Py<PyAny>) -> PyResult<()> {
 pub fn start_at(py: Python<'_>, deadline: Instant, g: Object) -> PyResult<TimerHandle> {
     let hub = this(py)?;
     let key = hub.engine.borrow_mut().at(deadline, Wake::Start(g));
-    Ok(TimerHandle {
-        serial: hub.serial,
-        key,
-    })
+    Ok(hub.handle(key))
 }
 
 /// Takes a timer back. `None` if it has fired, or belongs to another thread's hub (which is told then).
 pub fn cancel(py: Python<'_>, handle: TimerHandle) -> Option<Py<PyAny>> {
     let hub = Thread::existing().and_then(|thread| thread.hub.borrow().clone());
     let wake = match hub {
-        Some(hub) if hub.serial == handle.serial => hub.engine.borrow_mut().cancel(handle.key)?,
+        Some(hub) if hub.serial == handle.serial.get() => {
+            hub.engine.borrow_mut().cancel(handle.key)?
+        }
         _ => {
-            forward(handle.serial, Wake::Cancel(handle.key));
+            forward(handle.serial.get(), Wake::Cancel(handle.key));
             return None;
         }
     };
@@ -532,6 +530,13 @@ pub fn start_soon(thread: &Thread, g: Object) -> error::Result<()> {
 #[inline]
 pub fn hub_greenlet(thread: &Thread) -> error::Result<Object> {
     get(thread)?.ensure_greenlet(thread)
+}
+
+impl Hub {
+    fn handle(&self, key: TimerKey) -> TimerHandle {
+        let serial = NonZeroU64::new(self.serial).expect("serials count from 1");
+        TimerHandle { serial, key }
+    }
 }
 
 /// Where a wake-up leads.

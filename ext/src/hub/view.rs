@@ -85,8 +85,7 @@ pub fn call_in(
     }
     let deadline = now.saturating_add(duration(seconds));
     let key = engine.at(deadline, wake);
-    let serial = hub.serial;
-    Ok(Some((deadline, Some(TimerHandle { serial, key }))))
+    Ok(Some((deadline, Some(hub.handle(key)))))
 }
 
 /// The arguments of the pending calls of this thread's hub, with when they are due.
