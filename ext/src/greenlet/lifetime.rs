@@ -320,7 +320,15 @@ fn kill(thread: &Thread, me: Gr) {
 fn abandon(me: Gr) {
     let greenlet = me.get();
     greenlet.phase.set(Phase::Dead);
+    // In the child of a fork: it ran in a thread that is not there any more, so its state is not at rest.
+    let was_running = greenlet
+        .thread
+        .get()
+        .is_some_and(|owner| owner.current.get() == me);
     let stack = greenlet.stack.take().filter(|stack| {
+        if was_running {
+            return false;
+        }
         let (chunk, chunk_len) = stack.tail();
         let bounds = StackBounds {
             limit: stack.limit(),

@@ -123,6 +123,56 @@ def test_greenlets_of_threads_that_the_child_does_not_have(script):
     assert (done.code, done.out) == (0, "parent\n"), done
 
 
+def test_thread_that_ran_a_greenlet_at_the_fork(script):
+    """In the child that greenlet cannot be switched to, and its stack is left alone."""
+    done = script(
+        """
+        import gc, os, sys, threading
+        import greenlet as package
+        from greenlet import getcurrent, greenlet
+        theirs, ready, go = [], threading.Event(), threading.Event()
+
+        def deep(n):
+            if n:
+                return deep(n - 1)
+            ready.set()
+            go.wait(20)
+
+        def body():
+            getcurrent().parent.switch()
+            deep(50)
+
+        def work():
+            g = greenlet(body)
+            theirs.append(g)
+            g.switch()
+            g.switch()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        ready.wait(20)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                theirs[0].switch()
+            except package.error:
+                theirs.clear()
+            gc.collect()
+            keep = [greenlet(lambda: getcurrent().parent.switch()) for _ in range(200)]
+            for g in keep:
+                g.switch()
+            for g in keep:
+                g.switch()
+            os._exit(1 if theirs else 0)
+        go.set()
+        thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        print("parent")
+        """
+    )
+    assert (done.code, done.out) == (0, "parent\n"), done
+
+
 def test_child_ends_normally(script):
     """Finalization in the child, with suspended greenlets of the parent."""
     done = script(
