@@ -160,6 +160,11 @@ impl Thread {
 
     /// The thread has ended (or its state is being cleared): whatever is still suspended in it never runs again.
     fn end(&self) {
+        // The thread clears its own state (not the child of a fork that of the others): what others dropped and it
+        // has not killed yet still can be.
+        if ptr::eq(CURRENT.get(), self) && !crate::process::finalizing() {
+            self.execute_condemned();
+        }
         self.alive.set(false);
         if ptr::eq(CURRENT.get(), self) {
             CURRENT.set(ptr::null());

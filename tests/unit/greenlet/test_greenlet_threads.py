@@ -190,6 +190,38 @@ def test_many_kills_queued_for_one_thread():
     assert result == [200]
 
 
+@pytest.mark.ours("upstream forgets them, and what they hold is lost")
+def test_queued_kills_are_delivered_at_the_end_of_the_thread():
+    log = []
+    ready, go = threading.Event(), threading.Event()
+    greenlets = []
+
+    def body(n):
+        try:
+            getcurrent().parent.switch()
+        finally:
+            log.append((n, threading.get_ident()))
+
+    def work():
+        for n in range(3):
+            g = greenlet(body)
+            g.switch(n)
+            greenlets.append(g)
+        del g
+        ready.set()
+        assert go.wait(30)  # and uses no greenlets any more
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ident = thread.ident
+    assert ready.wait(30)
+    greenlets.clear()
+    assert log == []
+    go.set()
+    thread.join(30)
+    assert sorted(log) == [(n, ident) for n in range(3)]
+
+
 @pytest.mark.leaks("the frames of a greenlet whose thread has ended cannot be unwound")
 def test_thread_death(settles):
     with Other(finish=False) as other:
