@@ -10,7 +10,7 @@ import time
 
 import eventlet
 import pytest
-from eventlet import debug, hubs
+from eventlet import debug, hubs, lock
 from eventlet.hubs import hub as hub_module, timer
 from greenlet import getcurrent, greenlet
 
@@ -575,6 +575,17 @@ def test_a_hub_of_another_kind_is_not_silently_ignored():
         hubs.use_hub(Own)
 
 
+def test_the_asyncio_hub_is_refused_clearly():
+    code = """
+import eventlet
+try:
+    eventlet.sleep(0)
+except eventlet.hubs.HubError as error:
+    print(error)
+"""
+    assert run(code, EVENTLET_HUB="asyncio").startswith("the asyncio hub is not supported")
+
+
 def test_default_hub():
     assert hubs.get_default_hub().__name__ == f"{HUB}.epolls"
     assert hubs.builtin_hub_names == ("epolls", "kqueue", "poll", "selects")
@@ -610,6 +621,42 @@ def test_an_event_wakes_a_waiter_of_another_thread():
     evt.send("tea")
     thread.join(5)
     assert log == ["tea"]
+
+
+def test_a_lock_is_handed_over_between_threads():
+    mutex, log, waiting = lock.Lock(), [], threading.Event()
+
+    def take():
+        eventlet.spawn(waiting.set)
+        with mutex:
+            log.append("taken")
+
+    mutex.acquire()
+    thread = threading.Thread(target=take)
+    thread.start()
+    assert waiting.wait(5)
+    assert log == []
+    mutex.release()
+    thread.join(5)
+    assert log == ["taken"] and not mutex.locked()
+
+
+def test_a_queue_between_threads():
+    there, back = eventlet.Queue(1), eventlet.Queue(0)
+
+    def work():
+        for number in iter(there.get, None):
+            back.put(number * 2)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    log = []
+    for number in range(50):
+        there.put(number)
+        log.append(back.get())
+    there.put(None)
+    thread.join(5)
+    assert log == [number * 2 for number in range(50)]
 
 
 # eventlet.debug

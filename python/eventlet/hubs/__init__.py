@@ -104,6 +104,8 @@ def use_hub(mod=None):
             modulename, _, classname = name.partition(":")
         else:
             modulename = f"eventlet.hubs.{name}"
+        if modulename == "eventlet.hubs.asyncio":
+            raise HubError("the asyncio hub is not supported by this version")
         mod = importlib.import_module(modulename)
     if not hasattr(mod, "is_available"):
         warnings.warn(_UNCHECKED.format(mod), DeprecationWarning, stacklevel=2)
