@@ -1,10 +1,9 @@
 //! corosensei's side: bare coroutines, without a scheduler.
 
-use crate::per;
+use crate::stopwatch::Stopwatch;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, ScopedCoroutine};
 use std::hint::black_box;
-use std::time::Instant;
 
 pub fn switch(n: u64) -> f64 {
     let mut coroutine = Coroutine::<(), (), ()>::new(move |yielder, ()| {
@@ -12,11 +11,11 @@ pub fn switch(n: u64) -> f64 {
             yielder.suspend(());
         }
     });
-    let start = Instant::now();
+    let start = Stopwatch::start();
     for _ in 0..n {
         black_box(coroutine.resume(()));
     }
-    let time = per(start.elapsed(), n);
+    let time = start.per(n);
     coroutine.force_unwind();
     time
 }
@@ -24,7 +23,7 @@ pub fn switch(n: u64) -> f64 {
 /// Create, run and finish on a stack that is used again.
 pub fn create_run(n: u64) -> f64 {
     let mut stack = DefaultStack::default();
-    let start = Instant::now();
+    let start = Stopwatch::start();
     for k in 0..n {
         let coroutine = ScopedCoroutine::<(), (), u64, &mut DefaultStack>::with_stack(
             &mut stack,
@@ -32,5 +31,5 @@ pub fn create_run(n: u64) -> f64 {
         );
         coroutine.scope(|mut coroutine| black_box(coroutine.as_mut().resume(())));
     }
-    per(start.elapsed(), n)
+    start.per(n)
 }

@@ -4,7 +4,8 @@
 //! it: this crate, tokio's current-thread runtime, `may` with one worker, corosensei where it has
 //! something to compare, and plain system calls as the floor. All work happens on one OS thread (two
 //! for `may`, whose main thread waits). The contenders take turns, so that what else the machine
-//! does hits all of them; a cell is the median of the repeats, in nanoseconds per operation.
+//! does hits all of them; a cell is the median of the repeats, in nanoseconds of processor time per
+//! operation.
 //!
 //! `cargo bench -p eventlet -- WORD…` runs the rows whose name contains one of the words;
 //! `--quick` does a tenth of the work.
@@ -15,10 +16,11 @@ mod may_side;
 #[allow(unsafe_code, reason = "a bare switch between fibers is unsafe")]
 mod ours;
 mod plain;
+#[allow(unsafe_code, reason = "asks the system for processor time")]
+mod stopwatch;
 mod table;
 mod tokio_side;
 
-use std::time::Duration;
 use table::Row;
 
 fn main() {
@@ -59,7 +61,7 @@ fn main() {
             .ours(ours::semaphore)
             .tokio(tokio_side::semaphore)
             .may(may_side::semaphore),
-        Row::new("10,000 sleeps of 1 ms at once, each", 10_000)
+        Row::new("sleep, 10,000 threads at once, each", 10_000)
             .ours(ours::sleeps)
             .tokio(tokio_side::sleeps)
             .may(may_side::sleeps),
@@ -74,9 +76,4 @@ fn main() {
             .may(|n| may_side::echo(100, n)),
     ];
     table::run(&rows, 9);
-}
-
-/// Nanoseconds per operation.
-fn per(elapsed: Duration, operations: u64) -> f64 {
-    elapsed.as_nanos() as f64 / operations as f64
 }

@@ -1,13 +1,13 @@
 //! `may`'s side: all inside one coroutine, on its one worker.
 
-use crate::per;
+use crate::stopwatch::Stopwatch;
 use may::coroutine;
 use may::net::{TcpListener, TcpStream};
 use may::sync::{Semphore, mpsc};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Runs `main` as a coroutine.
 fn run(main: impl FnOnce() -> f64 + Send + 'static) -> f64 {
@@ -22,7 +22,7 @@ fn spawn<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> corout
 
 pub fn yield_among(threads: u64, n: u64) -> f64 {
     run(move || {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let all: Vec<_> = (0..threads)
             .map(|_| {
                 spawn(move || {
@@ -35,30 +35,30 @@ pub fn yield_among(threads: u64, n: u64) -> f64 {
         for thread in all {
             thread.join().expect("no panic");
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_join(n: u64) -> f64 {
     run(move || {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             black_box(spawn(move || k).join().expect("no panic"));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_many(n: u64) -> f64 {
     run(move || {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for _ in 0..n / 1000 {
             let all: Vec<_> = (0..1000u64).map(|k| spawn(move || k)).collect();
             for thread in all {
                 black_box(thread.join().expect("no panic"));
             }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -73,12 +73,12 @@ pub fn channel(n: u64) -> f64 {
                 }
             }
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             ping.send(k).expect("the other side listens");
             assert_eq!(ponged.recv(), Ok(k));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -95,24 +95,27 @@ pub fn semaphore(n: u64) -> f64 {
                 }
             })
         };
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let (one, two) = (worker(n / 2), worker(n / 2));
         one.join().expect("no panic");
         two.join().expect("no panic");
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn sleeps(n: u64) -> f64 {
     run(move || {
-        let start = Instant::now();
-        let all: Vec<_> = (0..n)
-            .map(|_| spawn(|| coroutine::sleep(Duration::from_millis(1))))
-            .collect();
-        for thread in all {
-            thread.join().expect("no panic");
+        let mut start = Stopwatch::start();
+        for _ in 0..2 {
+            start = Stopwatch::start(); // the first round only warms up
+            let all: Vec<_> = (0..n)
+                .map(|_| spawn(|| coroutine::sleep(Duration::from_millis(1))))
+                .collect();
+            for thread in all {
+                thread.join().expect("no panic");
+            }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -140,7 +143,7 @@ pub fn echo(connections: u64, n: u64) -> f64 {
                 stream
             })
             .collect();
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let clients: Vec<_> = streams
             .into_iter()
             .map(|mut stream| {
@@ -156,7 +159,7 @@ pub fn echo(connections: u64, n: u64) -> f64 {
         for client in clients {
             client.join().expect("no panic");
         }
-        let time = per(start.elapsed(), n);
+        let time = start.per(n);
         // SAFETY: the server holds no lock while it waits in `accept`.
         unsafe { server.coroutine().cancel() };
         time

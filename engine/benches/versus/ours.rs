@@ -1,6 +1,6 @@
 //! This crate's side.
 
-use crate::per;
+use crate::stopwatch::Stopwatch;
 use eventlet::fiber::{self, Fiber};
 use eventlet::net::{TcpListener, TcpStream};
 use eventlet::stack::{Config, Pool};
@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Pair {
     main: Fiber,
@@ -40,19 +40,19 @@ pub fn switch(n: u64) -> f64 {
     let argument = (&raw mut *pair).cast::<c_void>();
     // SAFETY: the stack is ours until `put`, after the last switch.
     pair.child = unsafe { Fiber::new(stack.top(), back, argument) };
-    let start = Instant::now();
+    let start = Stopwatch::start();
     for _ in 0..n {
         // SAFETY: the child is new or suspended in `back`, on its own stack.
         unsafe { fiber::switch_plain(&pair.main, &pair.child) };
     }
-    let time = start.elapsed();
+    let time = start.per(n);
     pool.put(stack);
-    per(time, n)
+    time
 }
 
 pub fn yield_among(threads: u64, n: u64) -> f64 {
     rt::run(|| {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let all: Vec<_> = (0..threads)
             .map(|_| {
                 rt::spawn(move || {
@@ -65,30 +65,30 @@ pub fn yield_among(threads: u64, n: u64) -> f64 {
         for thread in all {
             thread.join().expect("no panic");
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_join(n: u64) -> f64 {
     rt::run(|| {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             black_box(rt::spawn(move || k).join().expect("no panic"));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_many(n: u64) -> f64 {
     rt::run(|| {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for _ in 0..n / 1000 {
             let all: Vec<_> = (0..1000u64).map(|k| rt::spawn(move || k)).collect();
             for thread in all {
                 black_box(thread.join().expect("no panic"));
             }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -103,12 +103,12 @@ pub fn channel(n: u64) -> f64 {
                 }
             }
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             ping.send(k).expect("the other side listens");
             assert_eq!(ponged.recv(), Ok(k));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -124,12 +124,12 @@ pub fn channel_timeout(n: u64) -> f64 {
                 }
             }
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             ping.send(k).expect("the other side listens");
             assert_eq!(ponged.recv_timeout(patience), Ok(k));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -146,24 +146,27 @@ pub fn semaphore(n: u64) -> f64 {
                 }
             })
         };
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let (one, two) = (worker(n / 2), worker(n / 2));
         one.join().expect("no panic");
         two.join().expect("no panic");
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn sleeps(n: u64) -> f64 {
     rt::run(|| {
-        let start = Instant::now();
-        let all: Vec<_> = (0..n)
-            .map(|_| rt::spawn(|| rt::sleep(Duration::from_millis(1))))
-            .collect();
-        for thread in all {
-            thread.join().expect("no panic");
+        let mut start = Stopwatch::start();
+        for _ in 0..2 {
+            start = Stopwatch::start(); // the first round only warms up
+            let all: Vec<_> = (0..n)
+                .map(|_| rt::spawn(|| rt::sleep(Duration::from_millis(1))))
+                .collect();
+            for thread in all {
+                thread.join().expect("no panic");
+            }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -191,7 +194,7 @@ pub fn echo(connections: u64, n: u64) -> f64 {
                 stream
             })
             .collect();
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let clients: Vec<_> = streams
             .into_iter()
             .map(|mut stream| {
@@ -207,6 +210,6 @@ pub fn echo(connections: u64, n: u64) -> f64 {
         for client in clients {
             client.join().expect("no panic");
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }

@@ -1,9 +1,8 @@
 //! The floor: the same system calls in a row, without any scheduler.
 
-use crate::per;
+use crate::stopwatch::Stopwatch;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Instant;
 
 pub fn echo(n: u64) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -12,12 +11,12 @@ pub fn echo(n: u64) -> f64 {
     client.set_nodelay(true).expect("a TCP option");
     server.set_nodelay(true).expect("a TCP option");
     let mut buffer = [7; 64];
-    let start = Instant::now();
+    let start = Stopwatch::start();
     for _ in 0..n {
         client.write_all(&buffer).expect("connected");
         server.read_exact(&mut buffer).expect("sent");
         server.write_all(&buffer).expect("connected");
         client.read_exact(&mut buffer).expect("sent");
     }
-    per(start.elapsed(), n)
+    start.per(n)
 }

@@ -70,7 +70,7 @@ pub fn run(rows: &[Row], repeats: usize) {
     for contender in CONTENDERS {
         print!("{contender:>11}");
     }
-    println!("{:>9}  best other", "reach");
+    println!("{:>9}  best runtime", "reach");
     for row in rows {
         if words.is_empty() || words.iter().any(|word| row.name.contains(word.as_str())) {
             run_row(
@@ -108,12 +108,16 @@ fn run_row(row: &Row, repeats: usize, operations: u64) {
         row.reach.map_or("-".to_owned(), |ns| format!("{ns:.0}"))
     );
     let ours = medians[0].unwrap_or(f64::NAN);
-    let other = medians[1..]
+    let other = medians[1..3]
         .iter()
         .flatten()
         .copied()
         .fold(f64::INFINITY, f64::min);
-    println!("  {:.1} x ours", other / ours);
+    if other.is_finite() {
+        println!("  {:.1} x ours", other / ours);
+    } else {
+        println!();
+    }
 }
 
 fn median(samples: &mut [f64]) -> Option<f64> {

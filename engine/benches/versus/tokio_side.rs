@@ -1,9 +1,9 @@
 //! tokio's side: its current-thread runtime, tasks in its local set's cheaper cousin `spawn`.
 
-use crate::per;
+use crate::stopwatch::Stopwatch;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,7 +19,7 @@ fn run<F: Future>(main: F) -> F::Output {
 
 pub fn yield_among(threads: u64, n: u64) -> f64 {
     run(async move {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let all: Vec<_> = (0..threads)
             .map(|_| {
                 tokio::spawn(async move {
@@ -32,23 +32,23 @@ pub fn yield_among(threads: u64, n: u64) -> f64 {
         for thread in all {
             thread.await.expect("no panic");
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_join(n: u64) -> f64 {
     run(async move {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             black_box(tokio::spawn(async move { k }).await.expect("no panic"));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn spawn_many(n: u64) -> f64 {
     run(async move {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for _ in 0..n / 1000 {
             let all: Vec<_> = (0..1000u64)
                 .map(|k| tokio::spawn(async move { k }))
@@ -57,7 +57,7 @@ pub fn spawn_many(n: u64) -> f64 {
                 black_box(thread.await.expect("no panic"));
             }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -72,12 +72,12 @@ pub fn channel(n: u64) -> f64 {
                 }
             }
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             ping.send(k).await.expect("the other side listens");
             assert_eq!(ponged.recv().await, Some(k));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -93,12 +93,12 @@ pub fn channel_timeout(n: u64) -> f64 {
                 }
             }
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for k in 0..n {
             ping.send(k).await.expect("the other side listens");
             assert_eq!(time::timeout(patience, ponged.recv()).await, Ok(Some(k)));
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -115,24 +115,27 @@ pub fn semaphore(n: u64) -> f64 {
                 }
             })
         };
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let (one, two) = (worker(n / 2), worker(n / 2));
         one.await.expect("no panic");
         two.await.expect("no panic");
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
 pub fn sleeps(n: u64) -> f64 {
     run(async move {
-        let start = Instant::now();
-        let all: Vec<_> = (0..n)
-            .map(|_| tokio::spawn(time::sleep(Duration::from_millis(1))))
-            .collect();
-        for thread in all {
-            thread.await.expect("no panic");
+        let mut start = Stopwatch::start();
+        for _ in 0..2 {
+            start = Stopwatch::start(); // the first round only warms up
+            let all: Vec<_> = (0..n)
+                .map(|_| tokio::spawn(time::sleep(Duration::from_millis(1))))
+                .collect();
+            for thread in all {
+                thread.await.expect("no panic");
+            }
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }
 
@@ -162,7 +165,7 @@ pub fn echo(connections: u64, n: u64) -> f64 {
             stream.set_nodelay(true).expect("a TCP option");
             streams.push(stream);
         }
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let clients: Vec<_> = streams
             .into_iter()
             .map(|mut stream| {
@@ -181,6 +184,6 @@ pub fn echo(connections: u64, n: u64) -> f64 {
         for client in clients {
             client.await.expect("no panic");
         }
-        per(start.elapsed(), n)
+        start.per(n)
     })
 }

@@ -216,6 +216,12 @@ impl Task {
         task
     }
 
+    /// Where the block lies.
+    #[inline(always)]
+    pub(super) fn address(self) -> *const Block {
+        self.0.as_ptr()
+    }
+
     /// Whether any of the flags in `bits` is up.
     #[inline(always)]
     pub(super) fn has(self, bits: u8) -> bool {
