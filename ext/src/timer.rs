@@ -3,6 +3,10 @@
 //! A scheduled timer is one timer of the engine whose argument is the `Timer`. A timer is called at most once;
 //! `called` becomes true at its call or at `cancel`, and what it would call is let go of then.
 
+mod call;
+mod local;
+mod schedule;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyAttributeError;
@@ -10,169 +14,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use call::{Arguments, Call, Seconds};
+pub use local::LocalTimer;
+pub use schedule::Schedule;
+
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Instant, TimerHandle};
-use crate::object::Object;
 
 /// Whether new timers record where they were made (`debug.hub_timer_stacks`).
 static STACKS: AtomicBool = AtomicBool::new(false);
-
-/// How something that the hub is to call is scheduled, and whether a call that arrives is still wanted.
-///
-/// What is due at once goes into the hub's queue of wake-ups, in order with them, and cannot be taken out of it:
-/// when it is withdrawn, the next call to arrive is the withdrawn one and is not wanted.
-#[derive(Default)]
-pub struct Schedule {
-    handle: Option<TimerHandle>,
-    soon: bool,
-    withdrawn: u32,
-}
-
-impl Schedule {
-    /// Takes note of what `hub::call_in` answered.
-    pub fn set(&mut self, handle: Option<TimerHandle>) {
-        self.soon = handle.is_none();
-        self.handle = handle;
-    }
-
-    /// A call arrives: whether it is wanted.
-    pub fn arrive(&mut self) -> bool {
-        if self.withdrawn > 0 {
-            self.withdrawn -= 1;
-            return false;
-        }
-        self.soon = false;
-        self.handle = None;
-        true
-    }
-
-    /// It is not wanted any more; the timer to be cancelled.
-    pub fn withdraw(&mut self) -> Option<TimerHandle> {
-        if std::mem::take(&mut self.soon) {
-            self.withdrawn += 1;
-        }
-        self.handle.take()
-    }
-}
-
-/// A number of seconds as it was given; the usual kind without its object.
-#[derive(Default)]
-enum Seconds {
-    #[default]
-    None,
-    Float(f64),
-    Object(Py<PyAny>),
-}
-
-impl Seconds {
-    fn new(seconds: &Bound<'_, PyAny>) -> Seconds {
-        match seconds.cast_exact::<PyFloat>() {
-            Ok(float) => Seconds::Float(float.value()),
-            Err(_) if seconds.is_none() => Seconds::None,
-            Err(_) => Seconds::Object(seconds.clone().unbind()),
-        }
-    }
-
-    fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        match self {
-            Seconds::None => py.None().into_bound(py),
-            Seconds::Float(value) => PyFloat::new(py, *value).into_any(),
-            Seconds::Object(object) => object.bind(py).clone(),
-        }
-    }
-}
-
-/// The arguments of a call; the usual kinds without a tuple.
-enum Arguments {
-    None,
-    One(Object),
-    Many(Box<(Py<PyTuple>, Option<Py<PyDict>>)>),
-}
-
-struct Call {
-    callback: Object,
-    arguments: Arguments,
-}
-
-impl Call {
-    #[inline]
-    fn new(
-        callback: Bound<'_, PyAny>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<Bound<'_, PyDict>>,
-    ) -> Call {
-        let plain = kwargs.as_ref().is_none_or(|kwargs| kwargs.is_empty());
-        let arguments = match args.len() {
-            0 if plain => Arguments::None,
-            1 if plain => match args.get_item(0) {
-                Ok(only) => Arguments::One(only.into()),
-                Err(_) => unreachable!("the length is 1"),
-            },
-            _ => Arguments::Many(Box::new((args.unbind(), kwargs.map(Bound::unbind)))),
-        };
-        Call {
-            callback: callback.into(),
-            arguments,
-        }
-    }
-
-    fn make(self, py: Python<'_>) -> PyResult<()> {
-        let callback = self.callback.into_bound(py);
-        match self.arguments {
-            Arguments::None => callback.call0(),
-            Arguments::One(only) => callback.call1((only.into_bound(py),)),
-            Arguments::Many(many) => {
-                let (args, kwargs) = *many;
-                let kwargs = kwargs.map(|kwargs| kwargs.into_bound(py));
-                callback.call(args.into_bound(py), kwargs.as_ref())
-            }
-        }
-        .map(drop)
-    }
-
-    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Parts<'py>> {
-        let (args, kwargs) = match &self.arguments {
-            Arguments::None => (PyTuple::empty(py), None),
-            Arguments::One(only) => (PyTuple::new(py, [only.bind(py)])?, None),
-            Arguments::Many(many) => (
-                many.0.bind(py).clone(),
-                many.1.as_ref().map(|kwargs| kwargs.bind(py).clone()),
-            ),
-        };
-        let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
-        Ok((self.callback.bind(py), args, kwargs))
-    }
-
-    fn clone(&self, py: Python<'_>) -> Call {
-        let arguments = match &self.arguments {
-            Arguments::None => Arguments::None,
-            Arguments::One(only) => Arguments::One(only.clone()),
-            Arguments::Many(many) => {
-                let kwargs = many.1.as_ref().map(|kwargs| kwargs.clone_ref(py));
-                Arguments::Many(Box::new((many.0.clone_ref(py), kwargs)))
-            }
-        };
-        Call {
-            callback: self.callback.clone(),
-            arguments,
-        }
-    }
-
-    /// Gives the references back at once, whoever has called us.
-    fn release(self, py: Python<'_>) {
-        drop(self.callback);
-        if let Arguments::Many(many) = self.arguments {
-            let (args, kwargs) = *many;
-            drop((
-                args.into_bound(py),
-                kwargs.map(|kwargs| kwargs.into_bound(py)),
-            ));
-        }
-    }
-}
-
-/// Function, positional and keyword arguments.
-type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
 struct State {
     seconds: Seconds,
@@ -562,109 +412,6 @@ impl Timer {
             (std::mem::take(&mut state.seconds), state.call.take())
         });
         drop(old);
-    }
-}
-
-/// A timer that is not called if the greenlet that made it has ended by then.
-#[pyclass(extends = Timer, subclass, frozen, module = "eventlet.hubs.timer")]
-pub struct LocalTimer {
-    /// Whose life it depends on; nobody's once cancelled.
-    owner: GilCell<Option<Object>>,
-}
-
-impl LocalTimer {
-    fn unset() -> PyClassInitializer<LocalTimer> {
-        let owner = GilCell::new(None);
-        PyClassInitializer::from(Timer::unset()).add_subclass(LocalTimer { owner })
-    }
-
-    /// A local timer of the current greenlet for this call, not scheduled yet.
-    pub fn for_call<'py>(
-        py: Python<'py>,
-        seconds: &Bound<'py, PyAny>,
-        callback: Bound<'py, PyAny>,
-        args: Bound<'py, PyTuple>,
-        kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, Timer>> {
-        let timer = Bound::new(py, LocalTimer::unset())?;
-        LocalTimer::__init__(&timer, seconds, callback, args, kwargs)?;
-        Ok(timer.into_super())
-    }
-
-    fn owner_is_dead(&self, py: Python<'_>) -> Option<bool> {
-        let owner = self.owner.with(py, |owner| owner.clone())?;
-        let dead = owner.bind(py).getattr(pyo3::intern!(py, "dead"));
-        Some(dead.and_then(|dead| dead.is_truthy()).unwrap_or(false))
-    }
-}
-
-#[pymethods]
-impl LocalTimer {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(
-        _args: &Bound<'_, PyTuple>,
-        _kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyClassInitializer<LocalTimer> {
-        LocalTimer::unset()
-    }
-
-    #[pyo3(signature = (seconds, cb, *args, **kw))]
-    fn __init__<'py>(
-        slf: &Bound<'py, Self>,
-        seconds: &Bound<'py, PyAny>,
-        cb: Bound<'py, PyAny>,
-        args: Bound<'py, PyTuple>,
-        kw: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        slf.get().owner.set(py, Some(hub::current_greenlet(py)?));
-        Timer::fill(slf.as_super(), seconds, cb, args, kw)
-    }
-
-    /// The greenlet that made it; None once cancelled.
-    #[getter]
-    fn greenlet<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.owner
-            .with(py, |owner| owner.clone())
-            .map(|owner| owner.into_bound(py))
-    }
-
-    /// Whether it is going to be called.
-    #[getter]
-    fn pending(slf: &Bound<'_, Self>) -> bool {
-        let py = slf.py();
-        slf.get().owner_is_dead(py) == Some(false) && slf.as_super().get().is_pending(py)
-    }
-
-    /// Keep it from being called; nothing happens if it was called or cancelled before.
-    fn cancel(slf: &Bound<'_, Self>) {
-        slf.get().owner.set(slf.py(), None);
-        slf.as_super().get().cancel(slf.py());
-    }
-
-    #[pyo3(signature = (*_args))]
-    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let py = slf.py();
-        let dead = slf.get().owner_is_dead(py) == Some(true);
-        let call = slf.as_super().get().begin(py)?;
-        match call {
-            Some(call) if !dead => call.make(py),
-            Some(call) => {
-                call.release(py);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.owner
-            .peek(|owner| owner.iter().try_for_each(|owner| visit.call(owner.as_py())))
-    }
-
-    fn __clear__(&self, py: Python<'_>) {
-        self.owner.set(py, None);
     }
 }
 

@@ -1,0 +1,94 @@
+//! `PriorityQueue` and `LifoQueue`: queues with an order of their own.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use super::{LightQueue, Order, Queue, names};
+
+/// A `Queue` that gives the lowest item first: usually tuples of a number and the item.
+///
+/// >>> from eventlet.queue import PriorityQueue
+/// >>> queue = PriorityQueue()
+/// >>> queue.put((2, "cup")), queue.put((1, "tea"))
+/// (None, None)
+/// >>> queue.get()
+/// (1, 'tea')
+#[pyclass(extends = Queue, subclass, frozen, module = "eventlet.queue")]
+pub struct PriorityQueue;
+
+#[pymethods]
+impl PriorityQueue {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<PriorityQueue> {
+        PyClassInitializer::from(LightQueue::unset())
+            .add_subclass(Queue)
+            .add_subclass(PriorityQueue)
+    }
+
+    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        slf.as_super()
+            .as_super()
+            .get()
+            .set_container(py, PyList::empty(py).into_any().unbind());
+    }
+
+    fn _put(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let items = slf.as_super().as_super().get().items(py)?;
+        names(py)?.heappush.bind(py).call1((items, item))?;
+        slf.call_method0(pyo3::intern!(py, "_put_bookkeeping"))
+            .map(drop)
+    }
+
+    fn _get<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_super()
+            .as_super()
+            .get()
+            .fetch_in_order(slf.py(), Order::Priority)
+    }
+}
+
+/// A `Queue` that gives the item put last first.
+///
+/// >>> from eventlet.queue import LifoQueue
+/// >>> queue = LifoQueue()
+/// >>> queue.put("cup"), queue.put("tea")
+/// (None, None)
+/// >>> queue.get()
+/// 'tea'
+#[pyclass(extends = Queue, subclass, frozen, module = "eventlet.queue")]
+pub struct LifoQueue;
+
+#[pymethods]
+impl LifoQueue {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<LifoQueue> {
+        PyClassInitializer::from(LightQueue::unset())
+            .add_subclass(Queue)
+            .add_subclass(LifoQueue)
+    }
+
+    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) {
+        let py = slf.py();
+        slf.as_super()
+            .as_super()
+            .get()
+            .set_container(py, PyList::empty(py).into_any().unbind());
+    }
+
+    fn _get<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_super()
+            .as_super()
+            .get()
+            .fetch_in_order(slf.py(), Order::Lifo)
+    }
+}

@@ -1,0 +1,379 @@
+//! How items go from putters to getters: through the container, or straight in a channel.
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::prelude::*;
+use pyo3::types::PySet;
+
+use super::{LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, names};
+use crate::gil_cell::GilCell;
+use crate::hub::{self, Instant, Reason, Waiter, Woken};
+use crate::wait_queue::{Key, WaitQueue};
+
+type Slf<'a, 'py> = &'a Bound<'py, LightQueue>;
+
+impl LightQueue {
+    pub(super) fn unset() -> LightQueue {
+        let state = State {
+            maxsize: None,
+            items: None,
+            order: Order::Overridden,
+            getters: WaitQueue::new(),
+            putters: WaitQueue::new(),
+            tasks: None,
+        };
+        LightQueue {
+            live: true,
+            state: GilCell::new(state),
+        }
+    }
+
+    pub(super) fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.state
+            .with(py, |state| {
+                state.items.as_ref().map(|items| items.bind(py).clone())
+            })
+            .ok_or_else(|| {
+                PyAttributeError::new_err(
+                    "the queue has no attribute 'queue': __init__() was not called",
+                )
+            })
+    }
+
+    pub(super) fn order(&self, py: Python<'_>) -> Order {
+        self.state.with(py, |state| state.order)
+    }
+
+    pub(super) fn size(slf: Slf<'_, '_>) -> PyResult<i64> {
+        let py = slf.py();
+        if slf.get().order(py) == Order::Overridden {
+            return slf.call_method0(pyo3::intern!(py, "qsize"))?.extract();
+        }
+        Ok(slf.get().items(py)?.len()? as i64)
+    }
+
+    /// Puts an item into the container.
+    pub(super) fn store<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        match slf.get().order(py) {
+            Order::Overridden => slf
+                .call_method1(pyo3::intern!(py, "_put"), (item,))
+                .map(drop),
+            order => slf.get().store_in_order(py, order, item),
+        }
+    }
+
+    pub(super) fn store_in_order<'py>(
+        &self,
+        py: Python<'py>,
+        order: Order,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let items = self.items(py)?;
+        match order {
+            Order::Priority => names(py)?.heappush.bind(py).call1((items, item))?,
+            _ => items.call_method1(pyo3::intern!(py, "append"), (item,))?,
+        };
+        self.count_task(py)
+    }
+
+    /// Takes an item out of the container, which has one.
+    pub(super) fn fetch<'py>(slf: Slf<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        match slf.get().order(py) {
+            Order::Overridden => slf.call_method0(pyo3::intern!(py, "_get")),
+            order => slf.get().fetch_in_order(py, order),
+        }
+    }
+
+    pub(super) fn fetch_in_order<'py>(
+        &self,
+        py: Python<'py>,
+        order: Order,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let items = self.items(py)?;
+        match order {
+            Order::Priority => names(py)?.heappop.bind(py).call1((items,)),
+            Order::Lifo => items.call_method0(pyo3::intern!(py, "pop")),
+            Order::Fifo | Order::Overridden => items.call_method0(pyo3::intern!(py, "popleft")),
+        }
+    }
+
+    pub(super) fn count_task(&self, py: Python<'_>) -> PyResult<()> {
+        let done = self.state.with(py, |state| {
+            state.tasks.as_mut().map(|(tasks, done)| {
+                *tasks += 1;
+                done.bind(py).clone()
+            })
+        });
+        match done {
+            Some(done) if done.get().is_ready(py) => {
+                done.call_method0(pyo3::intern!(py, "reset")).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn has_room(slf: Slf<'_, '_>) -> PyResult<bool> {
+        match slf.get().state.with(slf.py(), |state| state.maxsize) {
+            None => Ok(true),
+            Some(maxsize) => Ok(LightQueue::size(slf)? < maxsize),
+        }
+    }
+
+    pub(super) fn is_channel(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.maxsize == Some(0))
+    }
+
+    /// Restores the invariant of the module.
+    pub(super) fn balance(slf: Slf<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let queue = slf.get();
+        let idle = queue.state.with(py, |state| {
+            state.getters.waiting() == 0 && state.putters.waiting() == 0
+        });
+        if idle {
+            return Ok(());
+        }
+        let size = LightQueue::size(slf)?;
+        queue.state.with(py, |state| {
+            let offered = if state.maxsize == Some(0) {
+                state.putters.waiting() as i64
+            } else {
+                0
+            };
+            while state.getters.waiting() > 0 && size + offered > state.getters.woken() as i64 {
+                if !state.getters.wake_one(py, |_| ()) {
+                    break;
+                }
+            }
+            let room = state.maxsize.map_or(i64::MAX, |maxsize| maxsize - size);
+            while state.putters.waiting() > 0 && room > state.putters.woken() as i64 {
+                if !state.putters.wake_one(py, |_| ()) {
+                    break;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// An item if there is one without waiting: from the container, or of the first putter of a channel.
+    pub(super) fn try_fetch<'py>(slf: Slf<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        if LightQueue::size(slf)? > 0 {
+            let item = LightQueue::fetch(slf)?;
+            LightQueue::balance(slf)?;
+            return Ok(Some(item));
+        }
+        if !slf.get().is_channel(py) {
+            return Ok(None);
+        }
+        let offered = slf.get().state.with(py, |state| {
+            let (_, entry) = state.putters.first_waiting(py)?;
+            entry.data.as_ref().map(|item| item.clone_ref(py))
+        });
+        let Some(offered) = offered else {
+            return Ok(None);
+        };
+        // Through the container, so that `_put` and `_get` see every item. They run before the putter is told.
+        LightQueue::store(slf, &offered.into_bound(py))?;
+        if hub::is_in_hub(py) {
+            // The hub cannot wait for the putter's turn: it switches to it at once.
+            let putter = slf.get().state.with(py, |state| {
+                let (_, entry) = state.putters.first_waiting(py)?;
+                Some((entry.data.take(), entry.waiter.greenlet().clone()))
+            });
+            let item = LightQueue::fetch(slf)?;
+            if let Some((taken, greenlet)) = putter {
+                drop(taken.map(|taken| taken.into_bound(py)));
+                greenlet
+                    .bind(py)
+                    .call_method0(pyo3::intern!(py, "switch"))?;
+            }
+            return Ok(Some(item));
+        }
+        let mut taken = None;
+        slf.get().state.with(py, |state| {
+            state.putters.wake_one(py, |item| taken = item.take())
+        });
+        drop(taken.map(|item| item.into_bound(py)));
+        LightQueue::fetch(slf).map(Some)
+    }
+
+    /// Gives an item to the first waiting getter of a channel.
+    pub(super) fn hand_over<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let py = slf.py();
+        if slf
+            .get()
+            .state
+            .with(py, |state| state.getters.first_waiting(py).is_none())
+        {
+            return Ok(false);
+        }
+        LightQueue::store(slf, item)?;
+        let item = LightQueue::fetch(slf)?;
+        let mut handed = Some(item.unbind());
+        slf.get().state.with(py, |state| {
+            while state.getters.first_waiting(py).is_some() {
+                if state.getters.wake_one(py, |told| *told = handed.take()) {
+                    break;
+                }
+            }
+        });
+        Ok(true)
+    }
+
+    pub(super) fn get_until<'py>(
+        slf: Slf<'_, 'py>,
+        deadline: Option<Instant>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let waiter = Waiter::current(py)?;
+        let key = slf
+            .get()
+            .state
+            .with(py, |state| state.getters.push(waiter, None));
+        let result = LightQueue::get_loop(slf, key, deadline);
+        let entry = slf.get().state.with(py, |state| state.getters.remove(key));
+        let told = entry
+            .and_then(|entry| entry.data)
+            .map(|item| item.into_bound(py));
+        match (result, told) {
+            // Broken off with an item in hand that was taken from its putter already: it must not be lost.
+            (Err(error), Some(item)) => {
+                LightQueue::store(slf, &item)?;
+                LightQueue::balance(slf)?;
+                Err(error)
+            }
+            (result, _) => {
+                LightQueue::balance(slf)?;
+                result
+            }
+        }
+    }
+
+    pub(super) fn get_loop<'py>(
+        slf: Slf<'_, 'py>,
+        key: Key,
+        deadline: Option<Instant>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        LightQueue::balance(slf)?;
+        loop {
+            let woken = hub::park(py, Reason::Queue, deadline)?;
+            let told = slf.get().state.with(py, |state| {
+                state.getters.get_mut(key).and_then(Option::take)
+            });
+            if let Some(item) = told {
+                return Ok(item.into_bound(py));
+            }
+            match woken {
+                Woken::TimedOut => return Err(empty(py)),
+                Woken::Switched(value) => return Ok(value.into_bound(py)),
+                Woken::Waker => {}
+            }
+            if let Some(item) = LightQueue::try_fetch(slf)? {
+                return Ok(item);
+            }
+            let waiter = Waiter::current(py)?;
+            let old = slf
+                .get()
+                .state
+                .with(py, |state| state.getters.wait_again(key, waiter));
+            drop(old);
+            LightQueue::balance(slf)?;
+        }
+    }
+
+    pub(super) fn put_until<'py>(
+        slf: Slf<'_, 'py>,
+        item: &Bound<'py, PyAny>,
+        deadline: Option<Instant>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let waiter = Waiter::current(py)?;
+        let key = slf.get().state.with(py, |state| {
+            state.putters.push(waiter, Some(item.clone().unbind()))
+        });
+        let result = LightQueue::put_loop(slf, item, key, deadline);
+        let entry = slf.get().state.with(py, |state| state.putters.remove(key));
+        drop(
+            entry
+                .and_then(|entry| entry.data)
+                .map(|item| item.into_bound(py)),
+        );
+        LightQueue::balance(slf)?;
+        result
+    }
+
+    pub(super) fn put_loop<'py>(
+        slf: Slf<'_, 'py>,
+        item: &Bound<'py, PyAny>,
+        key: Key,
+        deadline: Option<Instant>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        LightQueue::balance(slf)?;
+        loop {
+            let woken = hub::park(py, Reason::Queue, deadline)?;
+            let taken = slf.get().state.with(py, |state| {
+                state.putters.get_mut(key).is_none_or(|item| item.is_none())
+            });
+            if taken {
+                return Ok(());
+            }
+            match woken {
+                Woken::TimedOut => return Err(full(py)),
+                Woken::Switched(value) => drop(value.into_bound(py)),
+                Woken::Waker => {}
+            }
+            if LightQueue::has_room(slf)? {
+                return LightQueue::store(slf, item);
+            }
+            let waiter = Waiter::current(py)?;
+            let old = slf
+                .get()
+                .state
+                .with(py, |state| state.putters.wait_again(key, waiter));
+            drop(old);
+            LightQueue::balance(slf)?;
+        }
+    }
+
+    pub(super) fn waiting_greenlets<'py>(
+        &self,
+        py: Python<'py>,
+        side: fn(&State) -> &WaitQueue<Option<Py<PyAny>>>,
+    ) -> PyResult<Bound<'py, PySet>> {
+        let greenlets: Vec<Py<PyAny>> = self.state.with(py, |state| {
+            side(state)
+                .entries()
+                .map(|entry| entry.waiter.greenlet().as_py().clone_ref(py))
+                .collect()
+        });
+        PySet::new(py, greenlets)
+    }
+
+    /// How the items of this class are kept, with what `base` would do.
+    pub(super) fn order_of(slf: Slf<'_, '_>) -> PyResult<Order> {
+        let (py, class) = (slf.py(), slf.get_type());
+        let natural = if class.is_subclass_of::<PriorityQueue>()? {
+            (py.get_type::<PriorityQueue>(), Order::Priority)
+        } else if class.is_subclass_of::<LifoQueue>()? {
+            (py.get_type::<LifoQueue>(), Order::Lifo)
+        } else if class.is_subclass_of::<Queue>()? {
+            (py.get_type::<Queue>(), Order::Fifo)
+        } else {
+            (py.get_type::<LightQueue>(), Order::Fifo)
+        };
+        let (base, order) = natural;
+        if class.is(&base) {
+            return Ok(order);
+        }
+        for name in ["_put", "_get", "qsize", "_init", "_put_bookkeeping"] {
+            if class.hasattr(name)? && !class.getattr(name)?.is(&base.getattr(name)?) {
+                return Ok(Order::Overridden);
+            }
+        }
+        Ok(order)
+    }
+}
