@@ -89,11 +89,11 @@ def test_other_segfaults_are_not_ours(script):
 def test_small_stack_by_environment(script):
     """The size is a real limit: what fits into the default does not fit into 128 KiB."""
     fits = script(
-        EAT_STACK + "print(greenlet(eat).switch(1000))", env={"GREENLET_STACK_SIZE": "4M"}
+        EAT_STACK + "print(greenlet(eat).switch(20000))", env={"GREENLET_STACK_SIZE": "4M"}
     )
     assert fits.code == 0, fits
-    assert fits.out.endswith("\n1000\n"), fits
-    overflow(script, "print(greenlet(eat).switch(1000))", env={"GREENLET_STACK_SIZE": "64K"})
+    assert fits.out.endswith("\n20000\n"), fits
+    overflow(script, "print(greenlet(eat).switch(20000))", env={"GREENLET_STACK_SIZE": "64K"})
 
 
 @pytest.mark.parametrize("size", ["plenty", "-1", "1.5M", "", "10", "12Q", "99999999999999G"])
