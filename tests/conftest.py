@@ -6,6 +6,7 @@ leave is named by `@pytest.mark.leaks("why")`. Warnings are errors and each test
 are set in pyproject.toml.
 """
 
+import ctypes  # noqa: F401 (recent libffi opens a file of its own when it is loaded, for good)
 import gc
 import os
 import time
