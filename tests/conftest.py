@@ -9,6 +9,7 @@ are set in pyproject.toml.
 import ctypes  # noqa: F401 (recent libffi opens a file of its own when it is loaded, for good)
 import gc
 import os
+import signal
 import time
 
 import pytest
@@ -25,6 +26,10 @@ PATIENCE = 5.0  # seconds for another thread's destructors, which nothing can be
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "leaks(reason): leaves something behind, as documented")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts background jobs that way, and the programs that tests start inherit it:
+        # they would never see the interrupts that they are tested with.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def descriptors():
