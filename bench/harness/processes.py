@@ -40,8 +40,8 @@ def environment():
     return kept | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
 
 
-def start(command, core):
-    """Starts a command on ``core`` with pipes to its standard input and output."""
+def start(command, core, cwd=None):
+    """Starts a command on ``core`` with pipes to its standard input, output and error."""
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.PIPE,
@@ -49,6 +49,7 @@ def start(command, core):
         stderr=subprocess.PIPE,
         preexec_fn=lambda: _prepare(core),
         env=environment(),
+        cwd=cwd,
     )
 
 
