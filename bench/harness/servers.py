@@ -1,7 +1,7 @@
 """Measures the echo servers: CPU of the server per request, and p99, under a separate load.
 
 The server and the load generator run on different cores, one server at a time, in turn: ours,
-upstream, C.
+upstream, C.  A window in which other processes kept the server from its core is measured again.
 
 Invariant: every connection was answered within the window, or the measurement is refused.
 """
@@ -15,6 +15,8 @@ from .programs import Samples
 
 MESSAGE = 64  # bytes
 WARM_UP, WINDOW = 0.3, 1.0  # seconds
+DELAYED = 0.002  # share of the window that the server may wait for its core
+ATTEMPTS = 6  # at a window in which it does not wait longer
 
 
 def figures():
@@ -38,16 +40,40 @@ def compile_c(folder, scratch):
     return built
 
 
+def _waited(process):
+    """Nanoseconds that a process has been ready to run and not run."""
+    with open(f"/proc/{process.pid}/schedstat") as file:
+        return int(file.read().split()[1])
+
+
+def _undisturbed(*window):
+    """The report of a window in which nothing else kept the server from its core.
+
+    Where there is none among a few, the one with the least disturbance: what other processes of the
+    machine do to p99 says nothing about the server.
+    """
+    best = None
+    for _ in range(ATTEMPTS):
+        report = _window(*window)
+        if best is None or report["waited"] < best["waited"]:
+            best = report
+        if best["waited"] <= DELAYED * WINDOW * 1e9:
+            break
+    return best
+
+
 def _window(command, load, connections, cores):
     """Runs one server under load; returns the load generator's report."""
     server = processes.start(command, cores[0])
     client = None
     try:
         port = int(processes.read_line(server))
+        before = _waited(server)
         client = processes.start(
             [load, port, server.pid, connections, MESSAGE, WARM_UP, WINDOW], cores[-1]
         )
         report = json.loads(processes.read_line(client))
+        report["waited"] = _waited(server) - before
     finally:
         processes.end(server)
         if client:
@@ -72,7 +98,7 @@ def measure(wanted, pythons, folder, scratch, repeats, say):
             for side, command in commands.items():
                 cpu, p99 = (f"echo.{connections}.{kind}" for kind in ("cpu", "p99"))
                 try:
-                    report = _window(command, load, connections, cores)
+                    report = _undisturbed(command, load, connections, cores)
                 except processes.Failed as reason:
                     for name in {cpu, p99} & samples.keys():
                         samples[name].fail(side, reason)
