@@ -119,7 +119,7 @@ def machine(python):
 
 
 def commit(root):
-    """The short hash of the tree, with a "+" if it has uncommitted changes."""
+    """The short hash of the tree, with a "+" if anything but the record itself is changed."""
 
     def git(*arguments):
         return subprocess.run(
@@ -127,7 +127,7 @@ def commit(root):
         ).stdout.strip()
 
     return git("rev-parse", "--short", "HEAD") + (
-        "+" if git("status", "--porcelain", "-uno") else ""
+        "+" if git("status", "--porcelain", "-uno", "--", ".", ":!bench/RESULTS.md") else ""
     )
 
 
