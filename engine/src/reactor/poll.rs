@@ -139,11 +139,11 @@ impl Waiting {
     }
 }
 
-/// A duration as the kernel wants it; one that is too long becomes the longest there is.
+/// A duration as the kernel wants it; one that is too long becomes 68 years.
 #[cfg(target_os = "linux")]
 pub(super) fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i32::MAX.into()),
         tv_nsec: timeout.subsec_nanos().into(),
     }
 }
