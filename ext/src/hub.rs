@@ -393,13 +393,12 @@ impl Waiter {
             return false;
         }
         let wake = Wake::Resume(self.greenlet.clone(), self.park);
-        if let Some(thread) = Thread::existing() {
-            if let Some(hub) = &*thread.hub.borrow() {
-                if hub.serial == self.serial {
-                    hub.engine.borrow_mut().wake(wake);
-                    return true;
-                }
-            }
+        if let Some(thread) = Thread::existing()
+            && let Some(hub) = &*thread.hub.borrow()
+            && hub.serial == self.serial
+        {
+            hub.engine.borrow_mut().wake(wake);
+            return true;
         }
         self.door.send(wake).is_ok()
     }
@@ -469,11 +468,11 @@ fn park_here<S, R>(
     let result = hub.hand_off(thread, me);
     greenlet.reason.set(None);
     let mark = greenlet.mark.replace(Mark::None);
-    if let Some(timer) = timer {
-        if mark != Mark::TimedOut {
-            let left = hub.engine.borrow_mut().cancel(timer);
-            drop(left);
-        }
+    if let Some(timer) = timer
+        && mark != Mark::TimedOut
+    {
+        let left = hub.engine.borrow_mut().cancel(timer);
+        drop(left);
     }
     let undone = after(&hub, arranged);
     Ok((mark, result?, undone))
@@ -645,10 +644,10 @@ impl Hub {
     /// The hub greenlet; a new one if the last has ended (children of that one pass through it).
     #[inline(always)]
     fn ensure_greenlet(&self, thread: &Thread) -> error::Result<Object> {
-        if let Some(hub) = self.greenlet.get() {
-            if Gr::from_object(&hub).get().phase.get() != Phase::Dead {
-                return Ok(hub);
-            }
+        if let Some(hub) = self.greenlet.get()
+            && Gr::from_object(&hub).get().phase.get() != Phase::Dead
+        {
+            return Ok(hub);
         }
         self.new_greenlet(thread)
     }

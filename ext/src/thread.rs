@@ -190,7 +190,7 @@ impl Thread {
     /// Gives the memory of unused stacks back, after the thread's end: something that the thread has leaked may
     /// keep this structure for ever.
     pub fn release_stacks(&self) {
-        if !self.renew_pool() && self.pool.borrow().idle() % 64 == 0 {
+        if !self.renew_pool() && self.pool.borrow().idle().is_multiple_of(64) {
             self.pool.borrow_mut().trim(0);
         }
     }

@@ -342,7 +342,14 @@ fn abandon(me: Gr) {
         !crate::process::finalizing() && unsafe { state.frames_are_private(&bounds) }
     });
     // SAFETY: it is suspended for good: nobody else uses its state.
-    unsafe { me.state() }.abandon();
+    let state = unsafe { me.state() };
+    if stack.is_some() {
+        // SAFETY: deallocation happens with the GIL held.
+        let py = unsafe { pyo3::Python::assume_attached() };
+        // SAFETY: suspended for good, and the interpreter is not being finalized.
+        unsafe { state.release_frames(py) };
+    }
+    state.abandon();
     drop(greenlet.value.take());
     drop(greenlet.transfer.take());
     // A Stack dropped outside its pool (by the filter) stays mapped, and is counted.

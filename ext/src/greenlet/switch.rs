@@ -361,13 +361,13 @@ fn enter(thread: &Thread, to: Gr, first: bool) {
 /// After a leap, on the stack of `me`: what `switch` returns.
 #[inline(always)]
 fn receive(thread: &Thread, me: Gr) -> Result<Object> {
-    if thread.attention.get() & (REAP | TRACED) == 0 {
-        if let Some(value) = me.get().value.take() {
-            let origin = thread.origin.replace(ptr::null_mut());
-            // SAFETY: the reference that `leap` left for us; the last one kills the origin here.
-            unsafe { ffi::Py_DECREF(origin) };
-            return Ok(value);
-        }
+    if thread.attention.get() & (REAP | TRACED) == 0
+        && let Some(value) = me.get().value.take()
+    {
+        let origin = thread.origin.replace(ptr::null_mut());
+        // SAFETY: the reference that `leap` left for us; the last one kills the origin here.
+        unsafe { ffi::Py_DECREF(origin) };
+        return Ok(value);
     }
     arrive(thread, me).receive()
 }

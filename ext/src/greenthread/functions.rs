@@ -220,10 +220,10 @@ pub fn kill_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResu
         return Ok(());
     }
     let exception = exception(py, args)?;
-    if is_green_thread(g.as_object_ptr()) {
-        if let Some(timer) = life_of(g).timer.take() {
-            drop(hub::cancel(py, timer).map(|own| own.into_bound(py)));
-        }
+    if is_green_thread(g.as_object_ptr())
+        && let Some(timer) = life_of(g).timer.take()
+    {
+        drop(hub::cancel(py, timer).map(|own| own.into_bound(py)));
     }
     let _kept = g.object();
     hub::kill(g, exception).map_err(|raised| raised.into_err(py))

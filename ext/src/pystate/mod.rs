@@ -106,6 +106,14 @@ impl PyState {
         }
     }
 
+    /// Releases what the frames of a greenlet that will never run again own; on 3.11 and later they lie
+    /// in the memory of its stack, and go with it.
+    ///
+    /// # Safety
+    /// * `self` is suspended (saved and not restored since) and will never be restored.
+    #[cfg(Py_3_11)]
+    pub unsafe fn release_frames(&mut self, _py: pyo3::Python<'_>) {}
+
     /// Drops the plain references and forgets every pointer without following it.
     ///
     /// For a greenlet that will never run again: it has not started, has finished, or its thread

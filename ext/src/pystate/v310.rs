@@ -25,6 +25,7 @@ use super::StackBounds;
 use super::check::{Field, Probe, field};
 use super::exc_stack::ErrStackItem;
 use super::object;
+use pyo3::types::PyAnyMethods;
 use pyo3::{Bound, PyAny, Python, ffi};
 use std::os::raw::{c_int, c_ulong, c_void};
 use std::ptr;
@@ -255,6 +256,28 @@ impl PyState {
     /// * `self` is suspended (saved and not restored since) on `stack`, which is still mapped.
     pub unsafe fn frames_are_private(&self, _stack: &StackBounds) -> bool {
         true // frames are objects of their own and do not lie on stacks
+    }
+
+    /// Gives back the reference that the interpreter's loop, suspended on this stack for good, has to
+    /// its frame. A generator's frame belongs to the generator and is left alone.
+    ///
+    /// # Safety
+    /// * `self` is suspended (saved and not restored since) and will never be restored.
+    pub unsafe fn release_frames(&mut self, py: Python<'_>) {
+        // Include/code.h: CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR.
+        const GENERATORS: u32 = 0x20 | 0x80 | 0x200;
+        // SAFETY: the frames of a suspended greenlet are alive: its stack refers to them.
+        let frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, self.frame.cast()) };
+        let Some(frame) = frame else { return };
+        let flags = frame
+            .getattr("f_code")
+            .and_then(|code| code.getattr("co_flags"))
+            .and_then(|flags| flags.extract::<u32>());
+        if flags.is_ok_and(|flags| flags & GENERATORS == 0) {
+            self.frame = ptr::null_mut();
+            // SAFETY: the loop's own reference; the loop never runs again.
+            unsafe { ffi::Py_DECREF(frame.as_ptr()) };
+        }
     }
 
     /// Forgets the pointers into the thread and its stacks.
