@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::io;
 
+use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -79,7 +80,21 @@ pub fn io_error(py: Python<'_>, error: io::Error) -> Raised {
             c"cannot allocate a greenlet stack",
         );
     }
-    Raised::from_err(py, error.into())
+    Raised::from_err(py, system_error(&error))
+}
+
+/// The OSError of an engine's or a system call's error, with its errno and of the subclass that goes with it.
+/// (PyO3's own conversion tells neither.)
+#[cold]
+pub fn system_error(error: &io::Error) -> PyErr {
+    let Some(errno) = error.raw_os_error() else {
+        return PyOSError::new_err(error.to_string());
+    };
+    // SAFETY: takes any number. What it returns the next call may overwrite; the GIL is held.
+    let text = unsafe { libc::strerror(errno) };
+    // SAFETY: a C string, as POSIX has it.
+    let text = unsafe { CStr::from_ptr(text) };
+    PyOSError::new_err((errno, text.to_string_lossy().into_owned()))
 }
 
 /// An exception taken out of the thread state.

@@ -39,7 +39,7 @@ pub use descriptors::{
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
     call_in, choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
-    parked_on_descriptors, set_blocking_detection, timer_arguments,
+    parked_on_descriptors, runs_here, set_blocking_detection, timer_arguments,
 };
 
 use crate::error::{self, Pending, Raised};

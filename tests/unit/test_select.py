@@ -2,6 +2,7 @@
 
 import os
 import select as std
+import threading
 import time
 
 import eventlet
@@ -147,10 +148,214 @@ def test_poll(pair):
     assert poll.poll(1) == []
 
 
-def test_selectors(pair):
+@ours
+def test_poll_watches_everything_unless_told(pair):
+    a, _ = pair
+    poll = select.poll()
+    poll.register(a)
+    poll.register(a)
+    assert poll.poll() == [(a.fileno(), std.POLLOUT)]
+
+
+@ours
+def test_poll_reports_a_closed_descriptor():
+    r, w = os.pipe()
+    poll = select.poll()
+    poll.register(r, std.POLLIN)
+    g = eventlet.spawn(poll.poll)
+    eventlet.sleep(0)
+    os.close(r)
+    os.close(w)
+    hubs.notify_close(r)
+    with eventlet.Timeout(5):
+        assert g.wait() == [(r, std.POLLNVAL)]
+
+
+@ours
+def test_poll_for_a_hang_up_only(pair):
     a, b = pair
-    assert selectors.DefaultSelector is selectors.SelectSelector
-    with selectors.DefaultSelector() as selector:
+    poll = select.poll()
+    poll.register(a, 0)
+    g = eventlet.spawn(poll.poll)
+    b.send(b"not what is waited for")
+    eventlet.sleep(0.005)
+    assert not g.dead
+    b.shutdown(socket.SHUT_RDWR)
+    b.close()
+    with eventlet.Timeout(5):
+        assert g.wait() == [(a.fileno(), std.POLLHUP)]
+
+
+@ours
+def test_select_for_urgent_data():
+    with eventlet.listen(("127.0.0.1", 0)) as listener:
+        client = eventlet.connect(listener.getsockname())
+        conn, _ = listener.accept()
+        with client, conn:
+            client.send(b"ordinary")
+            g = eventlet.spawn(select.select, [], [], [conn])
+            eventlet.sleep(0.005)
+            assert not g.dead
+            client.send(b"!", socket.MSG_OOB)
+            with eventlet.Timeout(5):
+                assert g.wait() == ([], [], [conn])
+
+
+@ours
+def test_select_beyond_fd_setsize(pair):
+    resource = pytest.importorskip("resource")
+    number = 1500
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= number:
+        pytest.skip("the system allows no such descriptor")
+    a, b = pair
+    os.dup2(a.fileno(), number)
+    try:
+        b.send(b"x")
+        assert select.select([number], [], []) == ([number], [], [])
+    finally:
+        os.close(number)
+
+
+ERRORS = [
+    lambda s: s.select(1, 2, 3),
+    lambda s: s.select([-1], [], []),
+    lambda s: s.select(["x"], [], []),
+    lambda s: s.select([], [], [], "soon"),
+    lambda s: s.select([], [], [], float("nan")),
+    lambda s: type(s.poll())(),
+    lambda s: s.poll().poll("soon"),
+    lambda s: s.poll().poll(1e30),
+    lambda s: s.poll().register(-1),
+    lambda s: s.poll().register(0, -1),
+    lambda s: s.poll().register(0, 1 << 16),
+    lambda s: s.poll().register(0, "x"),
+    lambda s: s.poll().modify(0, 1),
+    lambda s: s.poll().unregister(0),
+    lambda s: s.epoll(0),
+    lambda s: s.epoll(flags=12),
+    lambda s: s.epoll().poll("soon"),
+    lambda s: s.epoll().poll(maxevents=0),
+    lambda s: s.epoll().register("x"),
+    lambda s: s.epoll().register(1 << 20),
+    lambda s: s.epoll().register(0, "x"),
+    lambda s: s.epoll().unregister(0),
+]
+
+
+@ours
+@pytest.mark.parametrize("call", ERRORS)
+def test_errors_are_those_of_the_standard_module(call):
+    with pytest.raises(Exception) as expected:
+        call(std)
+    with pytest.raises(type(expected.value)) as found:
+        call(select)
+    assert getattr(found.value, "errno", None) == getattr(expected.value, "errno", None)
+
+
+@ours
+def test_epoll(pair):
+    a, b = pair
+    with select.epoll() as epoll:
+        assert not epoll.closed
+        epoll.register(a, std.EPOLLIN)
+        with pytest.raises(FileExistsError):
+            epoll.register(a)
+        assert epoll.poll(0) == []
+        assert epoll.poll(0.001) == []
+        g = eventlet.spawn(epoll.poll)
+        eventlet.sleep(0)
+        b.send(b"x")
+        assert g.wait() == [(a.fileno(), std.EPOLLIN)]
+        epoll.modify(a, std.EPOLLOUT | std.EPOLLIN)
+        epoll.register(b, std.EPOLLOUT)
+        assert len(epoll.poll()) == 2
+        assert len(epoll.poll(maxevents=1)) == 1
+        epoll.unregister(b)
+        assert epoll.poll(-1) == [(a.fileno(), std.EPOLLIN | std.EPOLLOUT)]
+    assert epoll.closed
+    epoll.close()
+    for call in epoll.fileno, epoll.poll, epoll.__enter__:
+        with pytest.raises(ValueError, match="closed epoll"):
+            call()
+
+
+@ours
+def test_epoll_edges_are_not_lost(pair):
+    a, b = pair
+    with select.epoll() as epoll:
+        epoll.register(a, std.EPOLLIN | std.EPOLLET)
+        for _ in range(3):
+            b.send(b"x")
+            assert epoll.poll(5) == [(a.fileno(), std.EPOLLIN)]
+            assert epoll.poll(0) == []
+
+
+@ours
+def test_epoll_fromfd(pair):
+    with std.epoll() as other:
+        epoll = select.epoll.fromfd(os.dup(other.fileno()))
+        other.register(pair[0], std.EPOLLOUT)
+        assert epoll.poll() == [(pair[0].fileno(), std.EPOLLOUT)]
+        epoll.close()
+
+
+@ours
+def test_closing_an_epoll_wakes_who_waits(pair):
+    epoll = select.epoll()
+    g = eventlet.spawn(epoll.poll)
+    eventlet.sleep(0)
+    epoll.close()
+    with eventlet.Timeout(5), pytest.raises(OSError):
+        g.wait()
+
+
+@ours
+@pytest.mark.parametrize("make", [lambda fd: [fd], lambda fd: select.poll, lambda fd: select.epoll])
+def test_a_loop_over_what_is_ready_stops_nobody(pair, make):
+    a, _ = pair
+    kind = make(a)
+    if isinstance(kind, list):
+
+        def look():
+            return select.select([], kind, [])
+
+    else:
+        poller = kind()
+        poller.register(a, 4)
+        look = poller.poll
+    ran = []
+    eventlet.spawn(ran.append, 1)
+    for _ in range(3):
+        assert look()
+    assert ran
+
+
+@ours
+def test_threads_without_a_hub_wait_natively(pair):
+    a, b = pair
+    seen = []
+
+    def work():
+        seen.append(select.select([a], [], [], 0.001))
+        poll = select.poll()
+        poll.register(a, std.POLLIN)
+        seen.append(poll.poll())
+        with select.epoll() as epoll:
+            epoll.register(a, std.EPOLLIN)
+            seen.append(epoll.poll(1))
+        seen.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    b.send(b"x")
+    thread.join()
+    assert seen[1:] == [[(a.fileno(), 1)], [(a.fileno(), 1)], "done"]
+
+
+@pytest.mark.parametrize("name", ["Default", "Select", "Poll", "Epoll"])
+def test_selectors(pair, name):
+    a, b = pair
+    with getattr(selectors, name + "Selector")() as selector:
         key = selector.register(a, selectors.EVENT_READ, data="d")
         g = eventlet.spawn(selector.select)
         eventlet.sleep(0)

@@ -97,7 +97,7 @@ pub fn park_fd(
 ) -> PyResult<Woken> {
     wait(py, fd, interest, deadline, |hub, wake| {
         let watched = hub.engine.borrow_mut().watch(fd, interest, wake);
-        watched.map_err(|failure| Raised::from_err(py, failure.into()))
+        watched.map_err(|failure| Raised::from_err(py, error::system_error(&failure)))
     })
 }
 
@@ -185,7 +185,7 @@ pub fn park_any(
                     Ok(key) => key,
                     Err(failure) => {
                         hub.unwatch_all(watched);
-                        return Err(Raised::from_err(py, failure.into()));
+                        return Err(Raised::from_err(py, error::system_error(&failure)));
                     }
                 };
                 let mut table = hub.descriptors.borrow_mut();

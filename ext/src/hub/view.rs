@@ -41,6 +41,11 @@ pub fn existing_object() -> Option<Object> {
     hub.object.get()
 }
 
+/// Whether the calling OS thread has a hub. In one that has none, a call may block: it stops no green thread.
+pub fn runs_here() -> bool {
+    Thread::existing().is_some_and(|thread| thread.hub.borrow().is_some())
+}
+
 /// Whether the calling code runs in its thread's hub greenlet.
 pub fn is_in_hub(_py: Python<'_>) -> bool {
     Thread::existing().is_some_and(in_hub_greenlet)
