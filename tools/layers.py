@@ -27,7 +27,7 @@ EXT = """
     gil_cell | object error | stacks
     pystate | call
     greenlet thread trace overflow process
-    capi | deep_sort | hub
+    capi | deep_sort | hub | local
     wait_queue | timer
     event | semaphore | lock | timeout
     greenthread
@@ -50,7 +50,17 @@ UNSAFE = {
     "engine": {"clock", "fiber", "stack", "reactor", "inbox", "rt", "net"},
     "ext": {
         *{"gil_cell", "object", "error", "call", "pystate", "greenlet", "thread", "trace"},
-        *{"overflow", "process", "capi", "deep_sort", "hub", "greenthread", "socket", "select"},
+        *{
+            "overflow",
+            "process",
+            "capi",
+            "deep_sort",
+            "hub",
+            "greenthread",
+            "socket",
+            "select",
+            "local",
+        },
     },
 }
 

@@ -4,9 +4,6 @@
 //! place back natively when it ends (`left`), whatever ended it. Invariant: free places + members = size, but for
 //! members that are just being spawned.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use pyo3::exceptions::{
     PyAssertionError, PyKeyboardInterrupt, PySystemExit, PyTypeError, PyValueError,
 };
@@ -18,29 +15,10 @@ use crate::event::{Event, greenlet_exit};
 use crate::gil_cell::GilCell;
 use crate::greenthread::{self, Kind};
 use crate::hub::{self, Reason};
+use crate::object::ByAddress;
 use crate::semaphore::Semaphore;
 
-/// Hashes an object address: its low bits are always zero.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_usize(usize::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, address: usize) {
-        self.0 = (self.0 ^ (address as u64 >> 4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type Members = HashMap<usize, Py<PyAny>, BuildHasherDefault<AddressHasher>>;
+type Members = ByAddress<Py<PyAny>>;
 
 struct State {
     size: i64,

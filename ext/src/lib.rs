@@ -12,6 +12,7 @@ mod greenpool;
 mod greenthread;
 mod hub;
 mod hub_api;
+mod local;
 mod object;
 mod overflow;
 mod process;
@@ -47,6 +48,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     queue::register(module)?;
     greenpool::register(module)?;
     hub_api::register(module)?;
+    local::register(module)?;
     socket::register(module)?;
     select::register(module)
 }

@@ -7,7 +7,9 @@
 #![allow(unsafe_code)] // reference counting
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{CStr, c_int};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -246,5 +248,28 @@ impl From<Py<PyAny>> for Object {
     fn from(object: Py<PyAny>) -> Object {
         // SAFETY: `into_ptr` gives an owned, non-null reference away.
         unsafe { Object::from_owned(object.into_ptr()) }.expect("a Py is never null")
+    }
+}
+
+/// A map whose keys are addresses of objects.
+pub type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
+
+/// Hashes an object address: its low bits are always zero.
+#[derive(Default)]
+pub struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (self.0 ^ (address as u64 >> 4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
