@@ -12,6 +12,12 @@ import tempfile
 from pathlib import Path
 
 
+def last_error(output):
+    """The line of pytest's output that says why nothing could be collected."""
+    errors = [line for line in output.splitlines() if line.startswith("E ")]
+    return errors[-1].removeprefix("E ") if errors else output
+
+
 class Execution:
     """The outcomes of the tests of one file: `outcomes` and `messages`, by id of the test."""
 
@@ -31,19 +37,10 @@ class Execution:
 
     def collect(self):
         """Ids of all tests of the file; importing it may fail, which is an outcome too."""
-        code = (
-            "import sys, unittest, record\n"
-            "tests = record.flat(unittest.defaultTestLoader.loadTestsFromName(sys.argv[1]))\n"
-            "print('\\n'.join('id ' + record.identify(t) for t in tests))\n"
-        )
-        command = self.suite.command(self.file, "", [])
-        module = command[-1]
-        here = str(Path(__file__).resolve().parent)
-        environment = {**os.environ, **self.suite.environment()}
-        environment["PYTHONPATH"] += os.pathsep + here
         done = subprocess.run(
-            [command[0], "-c", code, module],
-            env=environment,
+            [str(part) for part in self.suite.command(self.file, "--list", [])],
+            env={**os.environ, **self.suite.environment()},
+            cwd=self.suite.workplace,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -52,7 +49,8 @@ class Execution:
         )
         found = [line[3:] for line in done.stdout.splitlines() if line.startswith("id ")]
         if done.returncode:
-            self._note("<collection>", "crash" if done.returncode < 0 else "error", done.stderr)
+            reason = done.stderr if done.stderr.strip() else last_error(done.stdout)
+            self._note("<collection>", "crash" if done.returncode < 0 else "error", reason)
         return found
 
     def _note(self, name, outcome, message=""):
@@ -65,7 +63,7 @@ class Execution:
             process = subprocess.Popen(
                 [str(part) for part in self.suite.command(self.file, events, ids)],
                 env={**os.environ, **self.suite.environment()},
-                cwd=folder,
+                cwd=self.suite.workplace or folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

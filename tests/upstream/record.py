@@ -1,6 +1,7 @@
 """Runs one module of unittest tests and writes each event to a file at the moment it happens.
 
     python record.py EVENTS MODULE [ID...]      only the tests with these ids, if any are named
+    python record.py --list MODULE              prints the ids
 
 One JSON object in a line: {"start": id}, {"end": id, "outcome": ..., "message": ...} or {"done": true}.
 Whoever reads them knows after a crash which test was running. An id is "Class::method". Runs inside
@@ -98,8 +99,11 @@ def main():
     """Runs the module; always ends with status 0 if it could be run to its end."""
     path, module, *wanted = sys.argv[1:]
     del sys.argv[1:]
-    Result.events = Events(path)
     tests = list(flat(unittest.defaultTestLoader.loadTestsFromName(module)))
+    if path == "--list":
+        print(*(f"\nid {identify(test)}" for test in tests), sep="", flush=True)
+        return
+    Result.events = Events(path)
     suite = unittest.TestSuite(t for t in tests if not wanted or identify(t) in wanted)
     del tests
     unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)

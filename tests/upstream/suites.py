@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -54,17 +55,27 @@ def made_once(folder, make):
     return folder
 
 
+def installed(name, needs):
+    """A folder with what a suite imports besides what it tests."""
+
+    def install(folder):
+        pip("install", "--quiet", "--target", folder, *needs)
+
+    return made_once(SCRATCH / f"{name}-needs-{TAG}", install)
+
+
 class Greenlet:
     """greenlet's suite, `greenlet.tests`, which its wheels contain with the C sources it needs."""
 
     name = "greenlet"
     version = "3.5.6"
     needs = ("objgraph==3.7.0", "psutil==7.2.2", "setuptools")
+    workplace = None  # where its processes run; None: in a new folder each
 
     def prepare(self):
         """Fetches the tests and what they import, and builds their extensions on our greenlet.h."""
         self.wheel = made_once(SCRATCH / f"greenlet-{self.version}-{TAG}", self._fetch)
-        self.site = made_once(SCRATCH / f"greenlet-needs-{TAG}", self._install)
+        self.site = installed("greenlet", self.needs)
         # Built anew each time: our header may have changed.
         self.tests = SCRATCH / f"greenlet-tests-{TAG}" / "tests"
         shutil.rmtree(self.tests.parent, ignore_errors=True)
@@ -79,9 +90,6 @@ class Greenlet:
         (archive,) = folder.glob("*.whl")
         with zipfile.ZipFile(archive) as content:
             content.extractall(folder)
-
-    def _install(self, folder):
-        pip("install", "--quiet", "--target", folder, *self.needs)
 
     def _build(self):
         # The sources include "../greenlet.h" and a header of upstream's about compilers.
@@ -115,4 +123,48 @@ class Greenlet:
         }
 
 
-SUITES = {suite.name: suite for suite in (Greenlet,)}
+class Eventlet:
+    """eventlet's suite, the folder `tests` of its source archive, which pytest runs."""
+
+    name = "eventlet"
+    version = "0.41.3"
+    # Tests of MySQL and PostgreSQL skip themselves: they want servers.
+    needs = ("dnspython>=2.8,<3", "pyopenssl>=26,<27", "pyzmq>=27,<28", "aiohttp>=3.14,<4")
+
+    def prepare(self):
+        """Fetches the tests and what they import."""
+        source = made_once(SCRATCH / f"eventlet-{self.version}", self._fetch)
+        self.site = installed("eventlet", self.needs)
+        # A copy: next to it there must be no package of upstream's to be imported by mistake.
+        self.workplace = SCRATCH / f"eventlet-tests-{TAG}"
+        shutil.rmtree(self.workplace, ignore_errors=True)
+        (tests,) = source.glob("*/tests")
+        shutil.copytree(tests, self.workplace / "tests")
+
+    def _fetch(self, folder):
+        source = f"eventlet=={self.version}"
+        pip("download", "--quiet", "--no-deps", "--no-binary", "eventlet", "-d", folder, source)
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as content:
+            content.extractall(folder)
+
+    def files(self):
+        """Names of the test files."""
+        return sorted(path.name for path in (self.workplace / "tests").glob("*_test.py")) + sorted(
+            path.name for path in (self.workplace / "tests").glob("test_*.py")
+        )
+
+    def command(self, file, events, ids):
+        """The command that runs the tests `ids` (all if empty) of a file, and writes `events`."""
+        program = FOLDER / "record_pytest.py"
+        return [sys.executable, "-X", "faulthandler", program, events, f"tests/{file}", *ids]
+
+    def environment(self):
+        """Environment variables for it, besides the present ones."""
+        return {
+            "PYTHONPATH": os.pathsep.join((str(self.workplace), str(self.site))),
+            "eventlet_test_ipv6": "1",
+        }
+
+
+SUITES = {suite.name: suite for suite in (Greenlet, Eventlet)}
