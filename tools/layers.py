@@ -31,7 +31,7 @@ EXT = """
     wait_queue | timer
     event | semaphore | lock | timeout
     greenthread
-    greenpool | queue
+    greenpool | queue | tpool
     socket | select
     hub_api
 """
@@ -60,6 +60,7 @@ UNSAFE = {
             "socket",
             "select",
             "local",
+            "tpool",
         },
     },
 }

@@ -414,6 +414,29 @@ impl Waiter {
     pub fn greenlet(&self) -> &Object {
         &self.greenlet
     }
+
+    /// Its wake-up, made ahead for a thread that will not hold the GIL.
+    pub fn letter(&self) -> Letter {
+        Letter {
+            wake: Wake::Resume(self.greenlet.clone(), self.park),
+            door: Arc::clone(&self.door),
+        }
+    }
+}
+
+/// A wake-up on its way to a hub. Any OS thread may send it, with or without the GIL; it is dropped with the GIL.
+pub struct Letter {
+    wake: Wake,
+    door: Arc<Inbox<Wake>>,
+}
+
+impl Letter {
+    /// Has the greenlet continue in its hub's next turn, if it still waits. Gives the letter back when the hub
+    /// has ended.
+    pub fn send(self) -> Result<(), Letter> {
+        let Letter { wake, door } = self;
+        door.send(wake).map_err(|wake| Letter { wake, door })
+    }
 }
 
 const IN_HUB: &str = "do not call blocking functions from the mainloop";

@@ -26,6 +26,7 @@ mod stacks;
 mod thread;
 mod timeout;
 mod timer;
+mod tpool;
 mod trace;
 mod wait_queue;
 
@@ -49,6 +50,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     greenpool::register(module)?;
     hub_api::register(module)?;
     local::register(module)?;
+    tpool::register(module)?;
     socket::register(module)?;
     select::register(module)
 }

@@ -1,49 +1,20 @@
 """Look-ups of names by the system's own resolver, in OS threads: other green threads go on
 meanwhile.
 
-Numeric addresses need no look-up and are answered at once. At most `MAX_THREADS` look-ups run at a
-time in one process, each in a thread that ends with it.
+Numeric addresses need no look-up and are answered at once. The threads are those of the native
+pool (`ext/src/tpool.rs`); in the hub itself, and where there is none, look-ups are made in place.
 """
 
 import _socket
-import _thread
 import socket
 
-from greenlet import getcurrent
+from greenlet._core import call_in_thread as in_thread
 
-from eventlet.event import Event
-from eventlet.hubs import get_hub
-from eventlet.semaphore import Semaphore
-
-MAX_THREADS = 20
-
-_start_thread = _thread.start_new_thread
 _getaddrinfo = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex
 _gethostbyaddr = socket.gethostbyaddr
 _getnameinfo = socket.getnameinfo
-
-_slots = Semaphore(MAX_THREADS)
-
-
-def in_thread(function, *args):
-    """Return ``function(*args)``, run in an OS thread; its exception is raised here. May switch: yes."""
-    if getcurrent() is get_hub().greenlet:
-        return function(*args)  # the hub cannot wait for itself
-    done = Event()
-
-    def work():
-        try:
-            result = function(*args)
-        except BaseException as error:
-            done.send_exception(error)
-        else:
-            done.send(result)
-
-    with _slots:
-        _start_thread(work, ())
-        return done.wait()
 
 
 def is_numeric(host):
