@@ -20,7 +20,7 @@ pub use functions::register;
 pub use life::{Call, Life};
 
 use crate::error::{self, Pending, Raised};
-use crate::greenlet::{self, Gr, PyGreenlet, StaticType, Transfer, lifetime};
+use crate::greenlet::{self, Gr, PyGreenlet, Role, StaticType, Transfer, lifetime};
 use crate::hub;
 use crate::object::{Object, gc_track};
 use crate::thread::Thread;
@@ -92,6 +92,7 @@ fn make(kind: *mut ffi::PyTypeObject, parent: Object) -> error::Result<Object> {
 pub fn prepare(thread: &Thread, call: Call) -> error::Result<Object> {
     let parent = hub::hub_greenlet(thread)?;
     let object = make(type_ptr(), parent)?;
+    Gr::from_object(&object).get().role.set(Role::Child);
     life_of(Gr::from_object(&object)).call.set(Some(call));
     Ok(object)
 }

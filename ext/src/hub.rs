@@ -2,7 +2,7 @@
 //!
 //! `park` is the only way into the scheduler and `fire` the only way out of it. Whoever parks looks for the next
 //! ready green thread itself and switches straight to it; the hub greenlet is entered only to wait, to poll, or to
-//! run callbacks. Each park has a number, so that a wake-up meant for an earlier one is recognised as stale.
+//! run callbacks. If one of those parks, another greenlet becomes the hub (`resign`). Each park has a number, so that a wake-up meant for an earlier one is recognised as stale.
 //!
 //! Invariants. No borrow of the engine is alive while Python code runs or a switch happens. A `Wake` owns what it
 //! wakes. Everything but the inbox is touched by the hub's own thread alone, with the GIL held.
@@ -27,7 +27,7 @@ pub use eventlet::clock::Instant;
 use eventlet::hub::{Hub as Engine, TimerKey, Wait};
 use eventlet::inbox::Inbox;
 pub use eventlet::reactor::{Interest, Token};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -43,7 +43,7 @@ pub use view::{
 };
 
 use crate::error::{self, Pending, Raised};
-use crate::greenlet::{self, Gr, Phase, Transfer, switch};
+use crate::greenlet::{self, Gr, Phase, Role, Transfer, switch};
 use crate::object::{Object, Slot};
 use crate::thread::Thread;
 
@@ -73,7 +73,7 @@ pub enum Woken {
     Switched(Py<PyAny>),
 }
 
-/// Runs in the hub greenlet; an error is reported there. Must not park.
+/// Runs in the hub greenlet; an error is reported there. May park: another greenlet becomes the hub then.
 pub type Callback = fn(Python<'_>, Py<PyAny>) -> PyResult<()>;
 
 /// What the engine hands out: something to run.
@@ -370,14 +370,11 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
-    /// The current greenlet in the park that it is about to begin. RuntimeError in the hub greenlet.
+    /// The current greenlet in the park that it is about to begin.
     pub fn current(py: Python<'_>) -> PyResult<Waiter> {
         let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
         let hub = get(thread).map_err(|raised| raised.into_err(py))?;
         let me = thread.current.get();
-        if hub.greenlet.peek() == me.as_object_ptr() {
-            return Err(PyRuntimeError::new_err(IN_HUB));
-        }
         let park = me.get().parks.get() + 1;
         Ok(Waiter {
             greenlet: me.object(),
@@ -439,10 +436,8 @@ impl Letter {
     }
 }
 
-const IN_HUB: &str = "do not call blocking functions from the mainloop";
-
 /// Suspends the current greenlet until it is woken, the deadline comes, or somebody switches to it. May switch: yes.
-/// RuntimeError in the hub greenlet. What is thrown into the greenlet is returned as the error.
+/// What is thrown into the greenlet is returned as the error. In the hub greenlet, another one becomes the hub.
 pub fn park(py: Python<'_>, reason: Reason, deadline: Option<Instant>) -> PyResult<Woken> {
     let outcome = park_here(reason, deadline, |_, _| Ok(()), |_, ()| ());
     let (mark, value, ()) = outcome.map_err(|raised| raised.into_err(py))?;
@@ -469,7 +464,7 @@ fn park_here<S, R>(
     let hub = get(thread)?;
     let me = thread.current.get();
     if hub.greenlet.peek() == me.as_object_ptr() {
-        return Err(in_hub());
+        hub.resign(thread)?;
     }
     let greenlet = me.get();
     let number = greenlet.parks.get() + 1;
@@ -499,11 +494,6 @@ fn park_here<S, R>(
     }
     let undone = after(&hub, arranged);
     Ok((mark, result?, undone))
-}
-
-#[cold]
-fn in_hub() -> Raised {
-    error::runtime_error(c"do not call blocking functions from the mainloop")
 }
 
 /// Lets every other ready green thread run once. May switch: yes.
@@ -638,8 +628,9 @@ impl Hub {
                 Next::Stale => {}
             }
         }
-        let hub = self.ensure_greenlet(thread)?;
-        switch::deliver(thread, Gr::from_object(&hub), Transfer::Nothing)
+        // Not kept from here: the hub greenlet may be another one when we return.
+        let hub = Gr::from_object(&self.ensure_greenlet(thread)?);
+        switch::deliver(thread, hub, Transfer::Nothing)
     }
 
     /// Makes the hub the parent of a greenlet that blocks, as upstream does: its result goes nowhere else.
@@ -647,10 +638,18 @@ impl Hub {
     fn adopt_child(&self, thread: &Thread, me: Gr) -> error::Result<()> {
         let greenlet = me.get();
         if greenlet.main
-            || greenlet.parent.peek() == self.greenlet.peek() && self.greenlet.is_some()
+            || greenlet.role.get() != Role::Plain
+                && greenlet.parent.peek() == self.greenlet.peek()
+                && self.greenlet.is_some()
         {
             return Ok(());
         }
+        self.adopt(thread, me)
+    }
+
+    #[cold]
+    fn adopt(&self, thread: &Thread, me: Gr) -> error::Result<()> {
+        let greenlet = me.get();
         let hub = self.ensure_greenlet(thread)?;
         // A greenlet that the hub descends from keeps its parent.
         let mut ancestor = Gr::from_object(&hub).parent();
@@ -659,6 +658,9 @@ impl Hub {
                 return Ok(());
             }
             ancestor = current.parent();
+        }
+        if greenlet.role.get() == Role::Plain {
+            greenlet.role.set(Role::Child);
         }
         drop(greenlet.parent.replace(Some(hub)));
         Ok(())
@@ -684,21 +686,39 @@ impl Hub {
             .and_then(|old| Gr::from_object(old).get().parent.get())
             .unwrap_or(main);
         let hub = greenlet::with_body(greenlet::type_ptr(), run, parent)?;
+        Gr::from_object(&hub).get().role.set(Role::Hub);
         if let Some(old) = old {
-            drop(
-                Gr::from_object(&old)
-                    .get()
-                    .parent
-                    .replace(Some(hub.clone())),
-            );
+            let old = Gr::from_object(&old).get();
+            old.role.set(Role::FormerHub);
+            drop(old.parent.replace(Some(hub.clone())));
         }
         drop(self.greenlet.replace(Some(hub.clone())));
         self.hold.set(self.hold.get() & !ENDED);
         Ok(hub)
     }
 
+    /// The code that runs in the hub greenlet is about to park: another greenlet becomes the hub, and this one ends
+    /// when that code returns. May switch: no, unless the blocking detector does.
+    #[cold]
+    fn resign(&self, thread: &Thread) -> error::Result<()> {
+        self.new_greenlet(thread)?;
+        self.hold.set(self.hold.get() & !IN_CALL);
+        if self.hold.get() & DETECTS != 0 {
+            // SAFETY: the GIL is held by every caller.
+            let py = unsafe { Python::assume_attached() };
+            self.tell_detector(py, c"block_detect_post")?;
+        }
+        Ok(())
+    }
+
+    /// Whether `me` runs the hub's loop but is not the hub any more: what it called has parked.
+    #[inline(always)]
+    fn has_resigned(&self, me: Gr) -> bool {
+        self.greenlet.peek() != me.as_object_ptr()
+    }
+
     /// One wait for readiness, mail or the next deadline, with the GIL released if it blocks.
-    fn wait(&self) -> error::Result<()> {
+    fn wait(&self, me: Gr) -> error::Result<()> {
         let mut wait: Wait = self.engine.borrow_mut().begin_wait();
         let result = if wait.would_block() {
             // SAFETY: the GIL is held and no borrow is alive.
@@ -715,30 +735,37 @@ impl Hub {
             // SAFETY: the GIL is held.
             error::io_error(unsafe { Python::assume_attached() }, failure)
         })?;
+        self.hold.set(self.hold.get() | IN_CALL);
         // SAFETY: the GIL is held; runs handlers in the main thread only.
-        if unsafe { ffi::PyErr_CheckSignals() } < 0 {
-            Err(Raised)
-        } else {
-            Ok(())
+        let handled = unsafe { ffi::PyErr_CheckSignals() };
+        if !self.has_resigned(me) {
+            self.hold.set(self.hold.get() & !IN_CALL);
         }
+        if handled < 0 { Err(Raised) } else { Ok(()) }
     }
 
     /// Acts on one wake-up in the hub greenlet. May switch: yes. An error ends the hub.
-    fn fire(&self, py: Python<'_>, thread: &Thread, wake: Wake) -> error::Result<()> {
+    fn fire(&self, py: Python<'_>, thread: &Thread, me: Gr, wake: Wake) -> error::Result<()> {
         if self.hold.get() & DETECTS == 0 {
-            return self.act(py, thread, wake);
+            return self.act(py, thread, me, wake);
         }
         self.tell_detector(py, c"block_detect_pre")?;
-        let result = self.act(py, thread, wake);
-        self.tell_detector(py, c"block_detect_post")?;
+        let result = self.act(py, thread, me, wake);
+        if !self.has_resigned(me) {
+            self.tell_detector(py, c"block_detect_post")?;
+        }
         result
     }
 
-    fn act(&self, py: Python<'_>, thread: &Thread, wake: Wake) -> error::Result<()> {
+    fn act(&self, py: Python<'_>, thread: &Thread, me: Gr, wake: Wake) -> error::Result<()> {
         match wake {
             Wake::Call(callback, arg) => {
                 self.hold.set(self.hold.get() | IN_CALL);
                 let called = callback(py, arg);
+                if self.has_resigned(me) {
+                    // The end of this greenlet reports it, as that of any green thread.
+                    return called.map_err(|failure| Raised::from_err(py, failure));
+                }
                 self.hold.set(self.hold.get() & !IN_CALL);
                 if let Err(failure) = called {
                     Raised::from_err(py, failure);
@@ -765,7 +792,7 @@ impl Hub {
 }
 
 /// Body of the hub greenlet: fires what is ready, waits, and begins again.
-fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
+fn run(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     // PyO3's attach count stays above 0 while the hub lives, so that references which callbacks drop are
     // given back at once and not when the next function of PyO3's is entered.
     Python::attach(|py| {
@@ -777,7 +804,10 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
         }
         hub.hold.set(hub.hold.get() & !IN_CALL);
         hub.running.set(true);
-        let result = hub.turn(py, thread);
+        let result = hub.turn(py, thread, me);
+        if hub.has_resigned(me) {
+            return result.map(|()| Object::none());
+        }
         hub.running.set(false);
         if hub.stopping.get() {
             let timers = hub.engine.borrow_mut().take_timers();
@@ -790,7 +820,8 @@ fn run(_py: Python<'_>, _me: Gr, transfer: Transfer) -> error::Result<Object> {
 }
 
 impl Hub {
-    fn turn(&self, py: Python<'_>, thread: &Thread) -> error::Result<()> {
+    /// The loop. Returns when the hub is to end, or when `me` is not the hub any more.
+    fn turn(&self, py: Python<'_>, thread: &Thread, me: Gr) -> error::Result<()> {
         while !self.stopping.get() {
             loop {
                 let wake = {
@@ -799,15 +830,21 @@ impl Hub {
                     engine.next()
                 };
                 let Some(wake) = wake else { break };
-                self.fire(py, thread, wake)?;
-                if self.stopping.get() {
+                self.fire(py, thread, me, wake)?;
+                if self.stopping.get() || self.has_resigned(me) {
                     return Ok(());
                 }
             }
             if thread.attention.get() & crate::thread::CONDEMNED != 0 {
                 thread.execute_condemned();
+                if self.has_resigned(me) {
+                    return Ok(());
+                }
             }
-            self.wait()?;
+            self.wait(me)?;
+            if self.has_resigned(me) {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -860,9 +897,9 @@ pub fn stop(py: Python<'_>) -> PyResult<()> {
 #[inline]
 pub fn successor(thread: &Thread, me: Gr, transfer: &mut Transfer) -> Option<(Object, bool)> {
     let hub = thread.hub.borrow().clone()?;
-    let mut parent = me.parent()?;
+    let mut parent = me.heir()?;
     while parent.get().phase.get() == Phase::Dead {
-        parent = parent.parent()?; // a hub greenlet that has ended stands for the one after it
+        parent = parent.heir()?; // a hub greenlet that has ended stands for the one after it
     }
     if parent.as_object_ptr() != hub.greenlet.peek() {
         return None;
@@ -926,6 +963,15 @@ pub fn after_fork(py: Python<'_>) -> PyResult<()> {
             .map_err(|e| error::io_error(py, e).into_err(py)),
         None => Ok(()),
     }
+}
+
+/// How many stacks the hub greenlet of `thread` uses: 0 or 1.
+pub fn own_stacks(thread: &Thread) -> usize {
+    let hub = thread.hub.borrow().clone();
+    let greenlet = hub.and_then(|hub| hub.greenlet.get());
+    let runs = greenlet
+        .is_some_and(|greenlet| Gr::from_object(&greenlet).get().phase.get() == Phase::Active);
+    usize::from(runs)
 }
 
 /// Adds the hub's counters to `greenlet._core._statistics()`.

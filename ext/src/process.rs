@@ -133,7 +133,7 @@ fn stack_size(size: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
 
 /// _statistics() -> dict
 ///
-/// Counters of the calling thread: `stacks_in_use`, `stacks_idle`, `main_greenlets`, `stacks_leaked`; and of its hub
+/// Counters of the calling thread: `stacks_in_use` (the hub's own is not counted), `stacks_idle`, `main_greenlets`, `stacks_leaked`; and of its hub
 /// if it has one: `timers`, `waiting`, `ready`. For leak checks. May switch: no.
 #[pyfunction]
 fn _statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -141,7 +141,10 @@ fn _statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let statistics = PyDict::new(py);
     {
         let pool = thread.pool.borrow();
-        statistics.set_item("stacks_in_use", pool.in_use())?;
+        statistics.set_item(
+            "stacks_in_use",
+            pool.in_use() - crate::hub::own_stacks(thread),
+        )?;
         statistics.set_item("stacks_idle", pool.idle())?;
     }
     statistics.set_item("stacks_leaked", eventlet::stack::leaked())?;

@@ -183,20 +183,6 @@ def test_killing_the_hub_raises_in_the_main_greenlet_and_a_new_hub_takes_over(ne
     assert hubs.get_hub().greenlet is not old
 
 
-def test_the_hub_cannot_park():
-    errors = []
-
-    def callback():
-        with pytest.raises(RuntimeError, match="do not call blocking functions from the mainloop"):
-            eventlet.spawn(len, "tea").wait()
-        errors.append("refused")
-
-    hubs.get_hub().schedule_call_global(0, callback)
-    eventlet.sleep()
-    eventlet.sleep()
-    assert errors == ["refused"]
-
-
 def test_each_os_thread_has_a_hub_of_its_own():
     found = []
 

@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::switch::{self, Transfer};
-use super::{Gr, Phase, PyGreenlet, exit_class, lifetime, type_ptr};
+use super::{Gr, Phase, PyGreenlet, Role, exit_class, lifetime, type_ptr};
 use crate::error::{self, Pending, Raised, Result};
 use crate::object::{Object, tuple_len, type_name};
 use crate::pystate;
@@ -293,10 +293,8 @@ unsafe extern "C" fn set_run_slot(slf: Ptr, value: Ptr, _: *mut c_void) -> c_int
 
 unsafe extern "C" fn get_parent(slf: Ptr, _: *mut c_void) -> Ptr {
     Gr::from_ptr(slf)
-        .get()
-        .parent
-        .get()
-        .unwrap_or_else(Object::none)
+        .heir()
+        .map_or_else(Object::none, Gr::object)
         .into_ptr()
 }
 
@@ -331,6 +329,12 @@ pub fn set_parent(me: Gr, parent: Ptr) -> Result<()> {
         return Err(error::value_error(
             c"parent cannot be on a different thread",
         ));
+    }
+    if greenlet.role.get() != Role::FormerHub {
+        let of_hub = parent.get().role.get() == Role::Hub;
+        greenlet
+            .role
+            .set(if of_hub { Role::Child } else { Role::Plain });
     }
     drop(greenlet.parent.replace(Some(parent.object())));
     Ok(())

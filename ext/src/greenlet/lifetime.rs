@@ -11,7 +11,7 @@ use std::ptr;
 
 use pyo3::ffi;
 
-use super::{Gr, Phase, PyGreenlet, allocate, exit_class, switch};
+use super::{Gr, Phase, PyGreenlet, Role, allocate, exit_class, switch};
 use crate::error::{Pending, Raised, Result};
 use crate::object::{Object, type_of};
 use crate::pystate::StackBounds;
@@ -301,6 +301,7 @@ fn survives(me: Gr) -> bool {
 fn kill(thread: &Thread, me: Gr) {
     let greenlet = me.get();
     let parent = greenlet.parent.replace(Some(thread.current.get().object()));
+    let role = greenlet.role.replace(Role::Plain); // it comes back here, not to the hub
     // SAFETY: the class is live, the text static.
     unsafe {
         ffi::PyErr_SetString(
@@ -312,7 +313,8 @@ fn kill(thread: &Thread, me: Gr) {
         // SAFETY: an exception is set (Raised); there is nobody to raise it in.
         unsafe { ffi::PyErr_WriteUnraisable(me.as_object_ptr()) };
     }
-    drop(greenlet.parent.replace(parent)); // for one that lives on
+    greenlet.role.set(role); // for one that lives on
+    drop(greenlet.parent.replace(parent));
 }
 
 /// Forgets a suspended greenlet that can never run again. What its frames hold is leaked; its stack too, if

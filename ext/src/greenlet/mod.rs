@@ -55,6 +55,20 @@ pub enum Phase {
     Dead,
 }
 
+/// What a greenlet is to its thread's hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing: its parent gets its result.
+    Plain,
+    /// It was spawned by the hub or has parked in it: the hub gets its result, whichever greenlet that is by then.
+    Child,
+    /// The hub greenlet, from its making until another takes its place.
+    Hub,
+    /// It was the hub greenlet. Its parent is the one that came after it. Where it is the parent of a `Child`, it
+    /// stands for the hub.
+    FormerHub,
+}
+
 /// Native body of a greenlet that does not call `run`: green threads and the hub.
 pub type Body = fn(Python<'_>, Gr, Transfer) -> Result<Object>;
 
@@ -66,6 +80,8 @@ pub struct Greenlet {
     pub state: UnsafeCell<PyState>,
     /// Where it is in its life.
     pub phase: Cell<Phase>,
+    /// What it is to its thread's hub.
+    pub role: Cell<Role>,
     /// Whether it runs on its thread's own stack.
     pub main: bool,
     /// The thread it belongs to, counted; null before its start.
@@ -195,6 +211,18 @@ impl Gr {
         (!parent.is_null()).then(|| Gr::from_ptr(parent))
     }
 
+    /// Who gets its result, `None` for a main greenlet: the parent, or for a child of the hub the present hub.
+    #[inline]
+    pub fn heir(self) -> Option<Gr> {
+        let mut heir = self.parent()?;
+        if self.get().role.get() != Role::Plain {
+            while heir.get().role.get() == Role::FormerHub {
+                heir = heir.parent()?;
+            }
+        }
+        Some(heir)
+    }
+
     /// Whether it is the running greenlet of its thread.
     #[inline]
     pub fn is_running(self) -> bool {
@@ -211,6 +239,7 @@ impl Greenlet {
             fiber: UnsafeCell::new(Fiber::running()),
             state: UnsafeCell::new(PyState::new()),
             phase: Cell::new(if main { Phase::Active } else { Phase::New }),
+            role: Cell::new(Role::Plain),
             main,
             thread: ThreadSlot::empty(),
             parent: Slot::new(None),

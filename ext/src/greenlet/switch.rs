@@ -227,7 +227,7 @@ fn receiver(thread: &Thread, target: Gr, transfer: Transfer) -> Result<(Gr, bool
                 }
             }
             Phase::Dead => {
-                let Some(parent) = receiver.parent() else {
+                let Some(parent) = receiver.heir() else {
                     return Err(greenlet_error(
                         c"cannot switch to a garbage collected greenlet",
                     ));
@@ -468,7 +468,7 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
         depart(thread, me, next, first);
     }
     greenlet.phase.set(Phase::Dead);
-    let mut ancestor = me.parent();
+    let mut ancestor = me.heir();
     while let Some(target) = ancestor {
         match receiver(thread, target, transfer) {
             Ok((target, first)) => depart(thread, me, target.object(), first),

@@ -14,8 +14,8 @@ use crate::timeout::Timeout;
 ///
 /// Exactly one of *read* and *write* is true. After *timeout* seconds (None: never) *timeout_exc* is raised, an
 /// instance or a class. *mark_as_closed* is called if the descriptor is found to have been closed and used again
-/// meanwhile. Returns the descriptor. Raises RuntimeError in the hub itself, for a second green thread that waits
-/// for the same, and for both or none of *read* and *write*; `IOClosed` if the descriptor is closed.
+/// meanwhile. Returns the descriptor. Raises RuntimeError for a second green thread that waits for the same, and
+/// for both or none of *read* and *write*; `IOClosed` if the descriptor is closed.
 /// *May switch: yes.*
 ///
 /// >>> import os
@@ -36,11 +36,6 @@ pub fn trampoline<'py>(
     timeout_exc: Option<Bound<'py, PyAny>>,
     mark_as_closed: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if hub::is_in_hub(py) {
-        return Err(PyRuntimeError::new_err(
-            "do not call blocking functions from the mainloop",
-        ));
-    }
     let truth = |flag: Option<&Bound<'py, PyAny>>| flag.map_or(Ok(false), |flag| flag.is_truthy());
     let interest = match (truth(read)?, truth(write)?) {
         (true, true) => {
