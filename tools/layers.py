@@ -32,7 +32,7 @@ EXT = """
     event | semaphore | lock | timeout
     greenthread
     greenpool | queue | tpool
-    socket | select
+    socket | select | redirect
     hub_api
 """
 LEVELS = {"engine": ENGINE, "ext": EXT}
@@ -61,6 +61,7 @@ UNSAFE = {
             "select",
             "local",
             "tpool",
+            "redirect",
         },
     },
 }

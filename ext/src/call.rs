@@ -39,8 +39,9 @@ impl Drop for StopThread {
     }
 }
 
+/// Runs `call`, which may end the thread (see above) and else gives a new reference, or null with an exception set.
 #[inline(always)]
-fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
+pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
     let guard = StopThread;
     let result = call();
     std::mem::forget(guard);

@@ -19,6 +19,7 @@ mod process;
 #[allow(unsafe_code)] // mirrors PyThreadState
 mod pystate;
 mod queue;
+mod redirect;
 mod select;
 mod semaphore;
 mod socket;
@@ -52,5 +53,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     local::register(module)?;
     tpool::register(module)?;
     socket::register(module)?;
-    select::register(module)
+    select::register(module)?;
+    redirect::register(module)
 }

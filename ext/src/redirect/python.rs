@@ -1,0 +1,162 @@
+//! Redirection to a Python callable, and the way from it to the builtin itself.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::arguments::{Call, Raw};
+use super::definition::Definition;
+use super::{install, remove, slot_of};
+use crate::call;
+use crate::error::{Raised, Result};
+use crate::object::Object;
+
+/// Calls the slot's replacement with the arguments of the call.
+fn replace(_py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    // SAFETY: an owned reference, or null.
+    let Some(replacement) = (unsafe { Object::from_borrowed(call.slot.replacement.get()) }) else {
+        return call.forward();
+    };
+    let flags = call.slot.definition.get().map_or(0, Definition::flags);
+    let (args, kwargs) = call.collect(flags)?;
+    call::call(&replacement, &args, kwargs.as_ref())
+}
+
+/// What `redirect` does.
+pub fn redirect(
+    builtin: &Bound<'_, PyAny>,
+    replacement: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let Some(replacement) = replacement else {
+        remove(builtin);
+        return Ok(());
+    };
+    if !replacement.is_callable() {
+        return Err(PyTypeError::new_err("the replacement must be callable"));
+    }
+    install(builtin, replace, false).map_err(|reason| unable(builtin, &reason))?;
+    let slot = Definition::of(builtin).ok().and_then(slot_of);
+    let slot = slot.expect("just installed");
+    // The reference that stood there is not given back: its function may be running.
+    slot.replacement.set(replacement.clone().into_ptr());
+    Ok(())
+}
+
+fn unable(builtin: &Bound<'_, PyAny>, reason: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("{builtin} cannot be redirected: {reason}"))
+}
+
+/// `call_original(builtin, *args, **kwargs)`: calls *builtin* itself, redirected or not. For a method the first
+/// argument is the object. May switch: no; may block.
+#[pyfunction]
+#[pyo3(signature = (builtin, *args, **kwargs))]
+pub fn call_original(
+    builtin: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let py = builtin.py();
+    let slot = Definition::of(builtin).ok().and_then(slot_of);
+    let Some(slot) = slot else {
+        return builtin.call(args, kwargs).map(Bound::unbind);
+    };
+    let flags = slot.definition.get().map_or(0, Definition::flags);
+    let is_method = builtin.getattr("__objclass__").is_ok();
+    let (this, args) = if is_method {
+        if !args
+            .get_item(0)?
+            .is_instance(&builtin.getattr("__objclass__")?)?
+        {
+            return Err(PyTypeError::new_err(
+                "the first argument is not of the method's type",
+            ));
+        }
+        (args.get_item(0)?, args.get_slice(1, args.len()))
+    } else {
+        (builtin.getattr("__self__")?, args.clone())
+    };
+    let call = |raw| {
+        let call = Call {
+            slot,
+            this: this.as_ptr(),
+            raw,
+        };
+        match call.forward() {
+            Ok(object) => Ok(object.into_bound(py).unbind()),
+            Err(Raised) => Err(PyErr::fetch(py)),
+        }
+    };
+    let kwargs_or_null = kwargs.map_or(std::ptr::null_mut(), |kwargs| kwargs.as_ptr());
+    const TUPLE_AND_DICT: i32 = ffi::METH_VARARGS | ffi::METH_KEYWORDS;
+    if flags == TUPLE_AND_DICT {
+        return call(Raw::Pair(args.as_ptr(), kwargs_or_null));
+    }
+    let mut values: Vec<Bound<'_, PyAny>> = args.iter().collect();
+    let names = kwargs.filter(|kwargs| !kwargs.is_empty());
+    let count = values.len();
+    let takes_names = flags & ffi::METH_KEYWORDS != 0;
+    if names.is_some() && !takes_names {
+        return Err(PyTypeError::new_err("it takes no keyword arguments"));
+    }
+    let keys = names
+        .map(|names| PyTuple::new(py, names.keys()))
+        .transpose()?;
+    if let Some(names) = names {
+        values.extend(names.values());
+    }
+    let keys = keys
+        .as_ref()
+        .map_or(std::ptr::null_mut(), |keys| keys.as_ptr());
+    let pointers: Vec<_> = values.iter().map(|value| value.as_ptr()).collect();
+    match flags {
+        ffi::METH_NOARGS if count == 0 => call(Raw::One(std::ptr::null_mut())),
+        ffi::METH_O if count == 1 => call(Raw::One(pointers[0])),
+        ffi::METH_NOARGS | ffi::METH_O => {
+            let wanted = i32::from(flags == ffi::METH_O);
+            Err(PyTypeError::new_err(format!(
+                "it takes exactly {wanted} arguments ({count} given)"
+            )))
+        }
+        ffi::METH_VARARGS => call(Raw::One(args.as_ptr())),
+        ffi::METH_FASTCALL => call(Raw::Array(pointers.as_ptr(), count as isize)),
+        _ if flags & ffi::METH_METHOD != 0 => {
+            let class = builtin.getattr("__objclass__")?;
+            call(Raw::Class(
+                class.as_ptr().cast(),
+                pointers.as_ptr(),
+                count,
+                keys,
+            ))
+        }
+        _ => call(Raw::Named(pointers.as_ptr(), count as isize, keys)),
+    }
+}
+
+/// `private_copy(builtin)`: a builtin function that calls the same C function and that no redirection of *builtin*
+/// reaches, for modules that shall stay as they were. Others than builtin functions are given back. May switch: no.
+#[pyfunction]
+pub fn private_copy(builtin: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let py = builtin.py();
+    // SAFETY: a live object.
+    if unsafe { ffi::PyCFunction_Check(builtin.as_ptr()) } == 0 {
+        return Ok(builtin.clone().unbind());
+    }
+    let definition = Definition::of(builtin).map_err(PyRuntimeError::new_err)?;
+    let definition = slot_of(definition)
+        .and_then(|slot| slot.definition.get())
+        .unwrap_or(definition);
+    if definition.flags() & ffi::METH_METHOD != 0 {
+        return Ok(builtin.clone().unbind());
+    }
+    let module = builtin.getattr_opt("__module__")?;
+    let module = module.filter(|module| !module.is_none());
+    let module = module.map_or(std::ptr::null_mut(), |module| module.as_ptr());
+    let this = builtin.getattr("__self__")?;
+    // Function objects point to their definition for ever.
+    let copy = Box::leak(Box::new(definition.copy()));
+    // SAFETY: a definition that is never freed, and live objects, of which the function takes references.
+    let function = unsafe { ffi::PyCFunction_NewEx(copy, this.as_ptr(), module) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, function) }.map(Bound::unbind)
+}
