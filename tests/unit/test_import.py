@@ -108,6 +108,7 @@ def test_submodules_need_no_order():
         *("convenience", "patcher", "support", "support.resolver", "greenio.base", "greenio.py3"),
         *("green.select", "green.socket", "green.time", "green.ssl"),
         *("coros", "corolocal", "dagpool", "pools", "greenpool", "greenthread", "timeout"),
+        *("db_pool", "support.db_wrappers"),
     ],
 )
 def test_examples_in_docstrings(module):
