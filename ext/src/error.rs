@@ -164,6 +164,11 @@ impl Pending {
         }
     }
 
+    /// The exception itself, of one that is `normalized`.
+    pub fn instance(&self) -> Option<&Object> {
+        self.value.as_ref()
+    }
+
     /// Sets it again.
     #[allow(deprecated)] // as in `take`
     pub fn restore(self) -> Raised {

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from io import StringIO
@@ -88,6 +89,13 @@ def _statistics() -> dict[str, int]: ...
 
 @disjoint_base
 class GreenThread(greenlet):
+    @property
+    def _exit_event(self) -> Event: ...
+    @property
+    def _exit_funcs(
+        self,
+    ) -> deque[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]: ...
+    def _resolve_links(self) -> None: ...
     def main(
         self, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None: ...

@@ -449,3 +449,176 @@ def test_arguments_are_released_when_killed_before_the_start(quiet):
     g = eventlet.spawn(boil, cup, cup=cup)
     g.kill()
     assert sys.getrefcount(cup) == count
+
+
+# the names that upstream keeps to itself
+
+
+def test_exit_event_tells_of_the_end(quiet):
+    g = eventlet.spawn(len, "tea")
+    event = g._exit_event
+    assert event is g._exit_event and not event.ready()
+    waiter = eventlet.spawn(event.wait)
+    seen = []
+    g.link(lambda g: seen.append(g._exit_event.ready()))
+    assert (g.wait(), waiter.wait(), event.wait(), seen) == (3, 3, 3, [True])
+    assert eventlet.greenthread.GreenThread(None)._exit_event.ready() is False
+    for late in (False, True):
+        g = eventlet.spawn(fail)
+        event = None if late else g._exit_event
+        with pytest.raises(ValueError, match="cold"):
+            g.wait()
+        with pytest.raises(ValueError, match="cold"):
+            (event or g._exit_event).wait()
+
+
+def test_exit_event_of_one_that_was_killed():
+    for start in (False, True):
+        g = eventlet.spawn(eventlet.sleep, 60)
+        event = g._exit_event
+        if start:
+            eventlet.sleep(0)
+        g.kill()
+        with pytest.raises(greenlet.GreenletExit):
+            event.wait()
+
+
+def test_exit_funcs_and_resolve_links():
+    g, seen = eventlet.spawn(len, "tea"), []
+
+    def note(g, *args, **kwargs):
+        seen.append((g, args, kwargs))
+
+    g.link(note, 1, cup="mug")
+    g.link(note)
+    assert list(g._exit_funcs) == [(note, (1,), {"cup": "mug"}), (note, (), {})]
+    g._resolve_links()
+    assert seen == [(g, (1,), {"cup": "mug"}), (g, (), {})]
+    assert not g._exit_funcs
+    g.wait()
+    assert len(seen) == 2
+
+
+# links that raise
+
+
+def failing(text, kind=ValueError):
+    def link(_g):
+        raise kind(text)
+
+    return link
+
+
+def reports(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("ValueError")]
+
+
+def test_a_link_that_raises_is_reported_once_and_the_others_run(capsys):
+    g, seen = eventlet.spawn(len, "tea"), []
+    g.link(failing("first"))
+    g.link(seen.append)
+    g.link(failing("second"))
+    g.link(seen.append)
+    assert g.wait() == 3, "the result is what it was"
+    eventlet.sleep(0)
+    assert (seen, g.dead) == ([g, g], True)
+    assert sorted(reports(capsys)) == ["ValueError: first", "ValueError: second"]
+
+
+def test_a_link_that_raises_does_not_hide_the_green_threads_own_error(capsys):
+    g = eventlet.spawn(fail)
+    g.link(failing("link"))
+    with pytest.raises(ValueError, match="cold"):
+        g.wait()
+    eventlet.sleep(0)
+    assert reports(capsys) == ["ValueError: cold", "ValueError: link"]
+
+
+def test_a_link_to_a_finished_green_thread_raises_in_the_caller(capsys):
+    g = eventlet.spawn(len, "tea")
+    g.wait()
+    with pytest.raises(ValueError, match="late"):
+        g.link(failing("late"))
+    assert reports(capsys) == []
+
+
+def test_an_interrupt_in_a_link_reaches_the_main_greenlet(capsys):
+    g, seen = eventlet.spawn(len, "tea"), []
+    g.link(failing("first"))
+    g.link(failing("interrupt", KeyboardInterrupt))
+    g.link(seen.append)
+    with pytest.raises(KeyboardInterrupt, match="interrupt"):
+        for _ in range(3):
+            eventlet.sleep(0)
+    assert (seen, reports(capsys)) == ([g], ["ValueError: first"])
+    eventlet.sleep(0)  # starts the next hub
+
+
+def test_a_link_may_switch():
+    g, seen = eventlet.spawn(len, "tea"), []
+
+    def link(g):
+        eventlet.sleep(0)
+        seen.append(g.wait())
+
+    g.link(link)
+    assert g.wait() == 3
+    assert seen == [] and not g.dead
+    eventlet.sleep(0)
+    assert seen == [3] and g.dead
+
+
+def test_killing_one_that_waits_for_another_leaves_that_one_alone():
+    g = eventlet.spawn(eventlet.sleep, 0.001)
+    waiter = eventlet.spawn(g.wait)
+    eventlet.sleep(0)
+    waiter.kill()
+    with pytest.raises(greenlet.GreenletExit):
+        waiter.wait()
+    assert g.wait() is None
+
+
+def test_one_exception_instance_for_one_that_has_not_started(quiet):
+    # Upstream's wait() raises IndexError here.
+    error = ValueError("cold")
+    g = eventlet.spawn(len, "tea")
+    g.kill(error)
+    with pytest.raises(ValueError) as caught:
+        g.wait()
+    assert caught.value is error
+
+
+def test_kill_of_another_os_threads_green_thread_is_an_error():
+    import threading
+
+    failure = []
+    g = eventlet.spawn(eventlet.sleep, 60)
+    eventlet.sleep(0)
+
+    def other():
+        try:
+            g.kill()
+        except greenlet.error as error:
+            failure.append(str(error))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert "Cannot switch to a different thread" in failure[0]
+    assert not g.dead
+    g.kill()
+
+
+def test_kill_and_cancel_want_a_greenlet():
+    for function in (eventlet.kill, greenthread.cancel):
+        with pytest.raises(TypeError, match="a greenlet is required, not int"):
+            function(1)
+
+
+def test_sleep_rejects_what_upstream_rejects():
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        eventlet.sleep(minutes=1)
+    with pytest.raises(TypeError, match="from 0 to 1 positional"):
+        eventlet.sleep(1, 2)
+    with pytest.raises(ValueError, match="NaN"):
+        eventlet.sleep(float("nan"))

@@ -147,6 +147,8 @@ pub struct Life {
     pub waiters: RefCell<Vec<Waiter>>,
     /// What it will call at its end.
     pub links: RefCell<Vec<Link>>,
+    /// The `Event` that tells of its end, if somebody asked for that.
+    pub event: Slot,
     /// Native function of its end, with its data.
     pub exit: Cell<Option<(OnExit, Object)>>,
     /// Gets an exception instead of the hub.
@@ -192,8 +194,14 @@ impl Life {
                 return stop;
             }
         }
-        // SAFETY: the collector's arguments, passed on.
-        unsafe { self.local_to.traverse(visit, arg) }
+        for slot in [&self.local_to, &self.event] {
+            // SAFETY: the collector's arguments, passed on.
+            let stop = unsafe { slot.traverse(visit, arg) };
+            if stop != 0 {
+                return stop;
+            }
+        }
+        0
     }
 
     /// Lets go of what it keeps.
@@ -203,6 +211,7 @@ impl Life {
         drop(self.links.take());
         drop(self.exit.take());
         drop(self.local_to.take());
+        drop(self.event.take());
     }
 }
 
@@ -229,7 +238,10 @@ pub fn conclude(py: Python<'_>, me: Gr, result: error::Result<Object>) -> error:
             waiter.wake(py);
         }
     }
-    let linked = run_links(py, me);
+    if first && let Some(event) = life.event.get() {
+        tell(py, &event, &outcome).map_err(|error| Raised::from_err(py, error))?;
+    }
+    let linked = run_links(py, me).map_err(|Raised| in_context_of(&outcome));
     if let Some((on_exit, data)) = life.exit.take() {
         let data: Py<PyAny> = data.into_bound(py).unbind();
         let member = me.object().into_bound(py);
@@ -253,13 +265,46 @@ pub fn conclude(py: Python<'_>, me: Gr, result: error::Result<Object>) -> error:
     }
 }
 
+/// Sends an outcome through an `Event`. May switch: no.
+pub fn tell(py: Python<'_>, event: &Object, outcome: &Outcome) -> PyResult<()> {
+    let event = event.bind(py);
+    match outcome {
+        Outcome::Value(value) => event.call_method1("send", (value.bind(py),)),
+        Outcome::Error(exception, traceback) => {
+            let exception = exception.bind(py);
+            let traceback = traceback.as_ref().map(|traceback| traceback.bind(py));
+            let parts = (exception.get_type(), exception, traceback);
+            event.call_method1("send_exception", parts)
+        }
+    }
+    .map(drop)
+}
+
+/// The exception of a link that is set, which hides the green thread's own: that one becomes its context, so that
+/// a report shows both.
+fn in_context_of(outcome: &Outcome) -> Raised {
+    let pending = Pending::take().normalized();
+    if let (Outcome::Error(own, _), Some(exception)) = (outcome, pending.instance())
+        && !exception.is(own.as_ptr())
+    {
+        // SAFETY: an exception instance; a new reference or null.
+        let known = unsafe { ffi::PyException_GetContext(exception.as_ptr()) };
+        // SAFETY: as above.
+        if unsafe { Object::from_owned(known) }.is_none() {
+            // SAFETY: an exception instance, and a reference to another that is given away.
+            unsafe { ffi::PyException_SetContext(exception.as_ptr(), own.clone().into_ptr()) };
+        }
+    }
+    pending.restore()
+}
+
 /// Whether it is an exception that belongs to the main greenlet.
 fn is_system(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Error(exception, _) if hub::is_system(exception.as_ptr()))
 }
 
-/// Calls the links in the order in which they were made, those made meanwhile included. An exception in one is
-/// raised after the others have run.
+/// Calls the links in the order in which they were made, those made meanwhile included. Of the exceptions in them
+/// one is raised after all have run, if possible one that belongs to the main greenlet; the others are reported.
 pub fn run_links(py: Python<'_>, me: Gr) -> error::Result<()> {
     let life = life_of(me);
     let mut failed = None;
@@ -274,9 +319,18 @@ pub fn run_links(py: Python<'_>, me: Gr) -> error::Result<()> {
         };
         let Some(link) = link else { break };
         if let Err(Raised) = call_link(py, me, &link) {
-            let pending = Pending::take();
-            if failed.is_none() {
-                failed = Some(pending);
+            let pending = Pending::take().normalized();
+            let important = pending
+                .instance()
+                .is_some_and(|error| hub::is_system(error.as_ptr()));
+            match failed.replace(pending) {
+                Some(earlier) if important => hub::squelch(py, earlier),
+                Some(earlier) => {
+                    if let Some(later) = failed.replace(earlier) {
+                        hub::squelch(py, later);
+                    }
+                }
+                None => {}
             }
         }
     }

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::life::{self, Link};
 use super::{functions, life_of};
 use crate::error::{self, Raised};
+use crate::event::Event;
 use crate::greenlet::{Gr, Phase};
 use crate::object::Object;
 
@@ -152,6 +153,47 @@ unsafe extern "C" fn get_run(slf: Ptr, _: *mut std::ffi::c_void) -> Ptr {
     unsafe { ffi::PyObject_GetAttrString(slf, c"main".as_ptr()) }
 }
 
+unsafe extern "C" fn resolve_links(slf: Ptr, _: Ptr) -> Ptr {
+    // SAFETY: methods are called with the GIL held.
+    let py = unsafe { Python::assume_attached() };
+    give(life::run_links(py, Gr::from_ptr(slf)).map(|()| Object::none()))
+}
+
+/// The event that tells of the end, made when it is asked for.
+unsafe extern "C" fn get_exit_event(slf: Ptr, _: *mut std::ffi::c_void) -> Ptr {
+    with_python(|py| {
+        let life = life_of(Gr::from_ptr(slf));
+        if let Some(event) = life.event.get() {
+            return Ok(event);
+        }
+        let event = Object::from_bound(&Bound::new(py, Event::fresh())?);
+        let outcome = life.outcome.borrow().clone();
+        if let Some(outcome) = outcome {
+            life::tell(py, &event, &outcome)?;
+        }
+        life.event.replace(Some(event.clone()));
+        Ok(event)
+    })
+}
+
+/// The links as upstream keeps them: a deque of (function, arguments, keyword arguments), here a copy.
+unsafe extern "C" fn get_exit_funcs(slf: Ptr, _: *mut std::ffi::c_void) -> Ptr {
+    with_python(|py| {
+        let links: Vec<[Object; 3]> = life_of(Gr::from_ptr(slf))
+            .links
+            .borrow()
+            .iter()
+            .map(|link| [&link.function, &link.args, &link.kwargs].map(Clone::clone))
+            .collect();
+        let links = links
+            .into_iter()
+            .map(|link| PyTuple::new(py, link.map(|part| part.into_bound(py))))
+            .collect::<PyResult<Vec<_>>>()?;
+        let deque = py.import("collections")?.getattr("deque")?;
+        Ok(deque.call1((links,))?.into())
+    })
+}
+
 /// The type's documentation.
 pub const DOC: &CStr = c"GreenThread(parent)
 
@@ -168,9 +210,9 @@ May switch: no.
 /// Tables of the type, alive as long as the process.
 pub struct Tables {
     /// Methods.
-    pub methods: [ffi::PyMethodDef; 7],
+    pub methods: [ffi::PyMethodDef; 8],
     /// Attributes.
-    pub getset: [ffi::PyGetSetDef; 2],
+    pub getset: [ffi::PyGetSetDef; 4],
 }
 
 /// The tables of the type.
@@ -266,6 +308,14 @@ True",
 
 Call function(*args, **kwargs) here, keep its result for wait(), and run the links. May switch: if it does.",
             ),
+            method(
+                c"_resolve_links",
+                ffi::PyMethodDefPointer { PyCFunction: resolve_links },
+                ffi::METH_NOARGS,
+                c"_resolve_links()
+
+Run the links that have not run yet. May switch: if they do.",
+            ),
             ffi::PyMethodDef::zeroed(),
         ],
         getset: [
@@ -274,6 +324,21 @@ Call function(*args, **kwargs) here, keep its result for wait(), and run the lin
                 get: Some(get_run),
                 set: None,
                 doc: c"`main`; gone once started.".as_ptr(),
+                closure: ptr::null_mut(),
+            },
+            ffi::PyGetSetDef {
+                name: c"_exit_event".as_ptr(),
+                get: Some(get_exit_event),
+                set: None,
+                doc: c"An `Event` that is sent at the end, before the links run.".as_ptr(),
+                closure: ptr::null_mut(),
+            },
+            ffi::PyGetSetDef {
+                name: c"_exit_funcs".as_ptr(),
+                get: Some(get_exit_funcs),
+                set: None,
+                doc: c"The links that have not run, as a new deque of (func, args, kwargs)."
+                    .as_ptr(),
                 closure: ptr::null_mut(),
             },
             ffi::PyGetSetDef::default(),
