@@ -43,7 +43,7 @@ def tcp():
 def listener():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        server.listen(5)
+        server.listen(128)
         yield server
 
 

@@ -49,19 +49,22 @@ fn accept_any(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<(c_int, 
 #[cfg(target_os = "linux")]
 fn accept_native(py: Python<'_>, sock: Sock<'_>) -> Result<(c_int, Object)> {
     let mut limit = Limit::new();
+    let borrowed = sock.state.borrowed.get();
     loop {
         let listener = sock.fd()?;
         let mut address = Address::new();
         let (name, len) = address.place();
-        // SAFETY: room for any address.
-        let fd = unsafe {
-            libc::accept4(
-                listener,
-                name,
-                len,
-                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
-            )
+        let flags = if borrowed {
+            libc::SOCK_CLOEXEC // as the base class does it
+        } else {
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC
         };
+        if borrowed && !has_client(listener) {
+            wait(py, sock, Interest::Read, &mut limit)?;
+            continue;
+        }
+        // SAFETY: room for any address.
+        let fd = unsafe { libc::accept4(listener, name, len, flags) };
         if fd >= 0 {
             return match address.to_python(py) {
                 Ok(address) => Ok((fd, address)),
@@ -77,6 +80,18 @@ fn accept_native(py: Python<'_>, sock: Sock<'_>) -> Result<(c_int, Object)> {
             code => return Err(os_error(code)),
         }
     }
+}
+
+/// Whether somebody has connected to a listener that may be blocking.
+#[cfg(target_os = "linux")]
+fn has_client(listener: c_int) -> bool {
+    let mut asked = libc::pollfd {
+        fd: listener,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one live entry.
+    unsafe { libc::poll(&mut asked, 1, 0) != 0 }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -25,6 +25,36 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// The arguments of such a call.
+    ///
+    /// # Safety
+    /// - As CPython calls: `positional` values and those of the keywords at `values`, live for 'a; `names` is null or
+    ///   a tuple of str.
+    #[inline(always)]
+    pub unsafe fn new(
+        values: *const *mut ffi::PyObject,
+        positional: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> Args<'a> {
+        let keywords = if names.is_null() {
+            0
+        } else {
+            // SAFETY: `names` is a tuple when it is not null.
+            unsafe { ffi::PyTuple_Size(names) }
+        };
+        let values = if values.is_null() {
+            &[]
+        } else {
+            // SAFETY: that many values stand there during the call.
+            unsafe { slice::from_raw_parts(values, (positional + keywords) as usize) }
+        };
+        Args {
+            values,
+            positional: positional as usize,
+            names,
+        }
+    }
+
     /// The values of `parameters` (null where not given), of which the first `required` must be given.
     #[inline]
     pub fn parse<const N: usize>(
@@ -99,6 +129,16 @@ impl<'a> Args<'a> {
             unsafe { ffi::PyObject_Vectorcall(callable, values.as_ptr(), positional, self.names) };
         // SAFETY: a new reference, or null with an exception set.
         unsafe { Object::from_owned(result) }.ok_or(Raised)
+    }
+
+    /// The positional values.
+    pub fn values(&self) -> &'a [*mut ffi::PyObject] {
+        &self.values[..self.positional]
+    }
+
+    /// Whether any was given by keyword.
+    pub fn has_keywords(&self) -> bool {
+        self.values.len() > self.positional
     }
 
     /// The first positional value.
@@ -196,23 +236,8 @@ pub unsafe fn enter(
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython calls methods with the GIL held.
     let py = unsafe { Python::assume_attached() };
-    let keywords = if names.is_null() {
-        0
-    } else {
-        // SAFETY: `names` is a tuple when it is not null.
-        unsafe { ffi::PyTuple_Size(names) }
-    };
-    let values = if args.is_null() {
-        &[]
-    } else {
-        // SAFETY: that many values stand there during the call.
-        unsafe { slice::from_raw_parts(args, (positional + keywords) as usize) }
-    };
-    let args = Args {
-        values,
-        positional: positional as usize,
-        names,
-    };
+    // SAFETY: as CPython calls.
+    let args = unsafe { Args::new(args, positional, names) };
     // SAFETY: the method descriptor has checked the type of `this`.
     let sock = unsafe { Sock::from_ptr(this) };
     finish(catch_unwind(AssertUnwindSafe(|| body(py, sock, args))))
@@ -220,7 +245,7 @@ pub unsafe fn enter(
 
 /// The result as CPython wants it.
 #[inline(always)]
-fn finish(result: std::thread::Result<Result<Object>>) -> *mut ffi::PyObject {
+pub fn finish(result: std::thread::Result<Result<Object>>) -> *mut ffi::PyObject {
     match result {
         Ok(Ok(object)) => object.into_ptr(),
         Ok(Err(Raised)) => ptr::null_mut(),
@@ -275,9 +300,9 @@ pub fn flags(value: *mut ffi::PyObject) -> Result<c_int> {
     if value.is_null() { Ok(0) } else { int(value) }
 }
 
-/// `value` as a size; `what` names it in the ValueError for a negative one.
+/// `value` as a signed size, with the interpreter's errors.
 #[inline]
-pub fn size(value: *mut ffi::PyObject, what: &str) -> Result<usize> {
+pub fn signed_size(value: *mut ffi::PyObject) -> Result<isize> {
     // SAFETY: a static of the interpreter.
     let overflow = unsafe { ffi::PyExc_OverflowError };
     // SAFETY: a live object and an exception class for what does not fit, as the socket module has it.
@@ -285,6 +310,13 @@ pub fn size(value: *mut ffi::PyObject, what: &str) -> Result<usize> {
     if number == -1 && raised() {
         return Err(Raised);
     }
+    Ok(number)
+}
+
+/// `value` as a size; `what` names it in the ValueError for a negative one.
+#[inline]
+pub fn size(value: *mut ffi::PyObject, what: &str) -> Result<usize> {
+    let number = signed_size(value)?;
     usize::try_from(number).map_err(|_| {
         // SAFETY: a static of the interpreter.
         raise_text(

@@ -13,7 +13,7 @@ use pyo3::types::PyType;
 
 use super::call::method;
 use super::state::State;
-use super::{accept, connect, lifetime, receive, send, timeout, wrapped};
+use super::{accept, connect, datagram, file, lifetime, message, receive, send, timeout};
 
 /// What is known once the class exists. The objects live until the process ends.
 pub struct Class {
@@ -23,6 +23,10 @@ pub struct Class {
     pub raw: *mut ffi::PyTypeObject,
     /// Where `State` begins in an instance.
     pub offset: usize,
+    /// Members of `_socket.socket`.
+    pub family: *mut ffi::PyObject,
+    pub kind: *mut ffi::PyObject,
+    pub proto: *mut ffi::PyObject,
     /// `_socket.getdefaulttimeout`.
     pub default_timeout: *mut ffi::PyObject,
     /// Names of the attributes that `socket.socket.__init__` sets.
@@ -43,9 +47,11 @@ unsafe impl Send for Class {}
 pub struct Methods {
     pub accept: *mut ffi::PyObject,
     pub close: *mut ffi::PyObject,
+    pub connect: *mut ffi::PyObject,
     pub connect_ex: *mut ffi::PyObject,
     pub detach: *mut ffi::PyObject,
     pub fileno: *mut ffi::PyObject,
+    pub gettimeout: *mut ffi::PyObject,
     pub recvfrom: *mut ffi::PyObject,
     pub recvfrom_into: *mut ffi::PyObject,
     pub recvmsg: *mut ffi::PyObject,
@@ -116,15 +122,20 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         ),
         entry(
             c"recvfrom_into",
-            method!(wrapped::recvfrom_into),
+            method!(datagram::recvfrom_into),
             c"recvfrom_into(buffer, nbytes=0, flags=0) -> (bytes received, address)\n\nMay switch: yes.",
         ),
-        entry(c"recvmsg", method!(wrapped::recvmsg), c"As socket.socket.recvmsg.\n\nMay switch: yes."),
-        entry(c"recvmsg_into", method!(wrapped::recvmsg_into), c"As socket.socket.recvmsg_into.\n\nMay switch: yes."),
+        entry(c"recvmsg", method!(message::recvmsg), c"As socket.socket.recvmsg.\n\nMay switch: yes."),
+        entry(c"recvmsg_into", method!(message::recvmsg_into), c"As socket.socket.recvmsg_into.\n\nMay switch: yes."),
         entry(c"send", method!(send::send), c"send(data, flags=0) -> bytes sent\n\nMay switch: yes."),
         entry(c"sendall", method!(send::sendall), c"sendall(data, flags=0)\n\nMay switch: yes."),
-        entry(c"sendmsg", method!(wrapped::sendmsg), c"As socket.socket.sendmsg.\n\nMay switch: yes."),
-        entry(c"sendto", method!(wrapped::sendto), c"sendto(data, [flags,] address) -> bytes sent\n\nMay switch: yes."),
+        entry(c"sendmsg", method!(message::sendmsg), c"As socket.socket.sendmsg.\n\nMay switch: yes."),
+        entry(c"sendto", method!(datagram::sendto), c"sendto(data, [flags,] address) -> bytes sent\n\nMay switch: yes."),
+        entry(
+            c"sendfile",
+            method!(file::sendfile),
+            c"sendfile(file, offset=0, count=None) -> bytes sent\n\nMay switch: yes.",
+        ),
         entry(c"close", method!(lifetime::close), c"close()\n\nMay switch: no. Whoever waits for the socket gets OSError."),
         entry(c"_real_close", method!(lifetime::real_close), c"Closes the descriptor, makefile() or not."),
         entry(c"detach", method!(lifetime::detach), c"detach() -> descriptor\n\nMay switch: no."),
@@ -248,6 +259,9 @@ fn make(py: Python<'_>) -> PyResult<Class> {
         class: class.cast(),
         raw: raw.clone().into_ptr().cast(),
         offset,
+        family: own("family")?,
+        kind: own("type")?,
+        proto: own("proto")?,
         default_timeout: raw_module.getattr("getdefaulttimeout")?.into_ptr(),
         io_refs: interned("_io_refs"),
         closed: interned("_closed"),
@@ -255,9 +269,11 @@ fn make(py: Python<'_>) -> PyResult<Class> {
         methods: Methods {
             accept: own("_accept")?,
             close: own("close")?,
+            connect: own("connect")?,
             connect_ex: own("connect_ex")?,
             detach: own("detach")?,
             fileno: own("fileno")?,
+            gettimeout: own("gettimeout")?,
             recvfrom: own("recvfrom")?,
             recvfrom_into: own("recvfrom_into")?,
             recvmsg: optional("recvmsg"),

@@ -182,7 +182,7 @@ pub fn open(
 }
 
 /// Flags that Linux lets one add to a type.
-const fn flags() -> c_int {
+pub const fn flags() -> c_int {
     if NON_BLOCKING == 0 {
         0
     } else {

@@ -11,10 +11,16 @@
 
 mod accept;
 mod address;
+mod ancillary;
 mod call;
 mod class;
 mod connect;
+mod datagram;
+mod file;
 mod lifetime;
+mod message;
+#[allow(dead_code, reason = "for the redirection of captured sockets")]
+pub mod plain;
 mod receive;
 mod send;
 mod state;
@@ -28,5 +34,6 @@ use pyo3::prelude::*;
 
 /// Adds what Python sees of this module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(plain::_call_plain, module)?)?;
     module.add_function(wrap_pyfunction!(class::socket_class, module)?)
 }

@@ -26,27 +26,30 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
+/// Added to the flags of every call: the descriptor may share its mode with another process, or not be ours.
+pub const AT_ONCE: c_int = libc::MSG_DONTWAIT;
+
 /// Bytes in the scratch buffer.
-const SCRATCH: usize = 64 * 1024;
+pub const SCRATCH: usize = 64 * 1024;
 
 /// Address of the scratch buffer; it is used under the GIL only and lives until the process ends.
-fn scratch() -> *mut u8 {
+pub fn scratch() -> *mut u8 {
     static PLACE: OnceLock<usize> = OnceLock::new();
     *PLACE.get_or_init(|| Box::leak(vec![0_u8; SCRATCH].into_boxed_slice()).as_mut_ptr() as usize)
         as *mut u8
 }
 
 /// What one receive found.
-enum Received {
+pub enum Received {
     /// So many bytes.
     Bytes(usize),
-    /// The peer is gone: reads as the end of the stream.
-    Gone,
+    /// The peer is gone, by this errno: most calls read that as the end of the stream.
+    Gone(c_int),
 }
 
 /// Tries and parks until `attempt` has something. `room`: bytes that it can take.
 #[inline(always)]
-fn receive(
+pub fn receive(
     py: Python<'_>,
     sock: Sock<'_>,
     room: usize,
@@ -76,7 +79,7 @@ fn receive(
                 not_ready(py, sock, Interest::Read);
                 wait(py, sock, Interest::Read, &mut limit)?;
             }
-            code if waits && PEER_GONE.contains(&code) => return Ok(Received::Gone),
+            code if waits && PEER_GONE.contains(&code) => return Ok(Received::Gone(code)),
             code => return Err(os_error(code)),
         }
     }
@@ -89,7 +92,7 @@ fn wait_for_data(py: Python<'_>, sock: Sock<'_>, limit: &mut Limit) -> Result<()
         let mut byte = 0_u8;
         let fd = sock.fd()?;
         // SAFETY: room for one byte.
-        let got = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK) };
+        let got = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | AT_ONCE) };
         if got >= 0 || errno() != libc::EAGAIN {
             return Ok(());
         }
@@ -119,42 +122,42 @@ pub fn recv(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
     let place = scratch();
     let received = receive(py, sock, size, flags, |fd| {
         // SAFETY: the scratch buffer has that much room.
-        unsafe { libc::recv(fd, place.cast(), size, flags) }
+        unsafe { libc::recv(fd, place.cast(), size, flags | AT_ONCE) }
     })?;
     match received {
         Received::Bytes(got) => new_bytes(place, got),
-        Received::Gone => new_bytes(std::ptr::null(), 0),
+        Received::Gone(_) => new_bytes(std::ptr::null(), 0),
     }
 }
 
 /// Into a bytes object of the size asked for, made smaller afterwards: its pages are touched only where the
 /// kernel writes.
 fn recv_large(py: Python<'_>, sock: Sock<'_>, size: usize, flags: c_int) -> Result<Object> {
-    let mut bytes = new_bytes(std::ptr::null(), size)?.into_ptr();
+    let bytes = new_bytes(std::ptr::null(), size)?;
     // SAFETY: a new bytes object that nobody else knows.
-    let place = unsafe { ffi::PyBytes_AsString(bytes) };
+    let place = unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) };
     let received = receive(py, sock, size, flags, |fd| {
         // SAFETY: the object has that much room and stays ours while we wait.
-        unsafe { libc::recv(fd, place.cast(), size, flags) }
+        unsafe { libc::recv(fd, place.cast(), size, flags | AT_ONCE) }
     });
-    let got = match received {
-        Ok(Received::Bytes(got)) => got,
-        Ok(Received::Gone) => 0,
-        Err(error) => {
-            // SAFETY: gives our only reference back.
-            unsafe { ffi::Py_DECREF(bytes) };
-            return Err(error);
-        }
-    };
+    match received? {
+        Received::Bytes(got) => shortened(bytes, got),
+        Received::Gone(_) => shortened(bytes, 0),
+    }
+}
+
+/// A bytes object that nobody else knows, cut to `len` bytes.
+pub fn shortened(bytes: Object, len: usize) -> Result<Object> {
+    let mut bytes = bytes.into_ptr();
     // SAFETY: the only reference; on failure it is set to null and the object freed.
-    unsafe { _PyBytes_Resize(&mut bytes, got as ffi::Py_ssize_t) };
+    unsafe { _PyBytes_Resize(&mut bytes, len as ffi::Py_ssize_t) };
     // SAFETY: ours, or null with MemoryError set.
     unsafe { Object::from_owned(bytes) }.ok_or(Raised)
 }
 
 /// A bytes object with a copy of `len` bytes at `place` (not initialised if that is null).
 #[inline]
-fn new_bytes(place: *const u8, len: usize) -> Result<Object> {
+pub fn new_bytes(place: *const u8, len: usize) -> Result<Object> {
     // SAFETY: null, or so many bytes; GIL held.
     let bytes = unsafe { ffi::PyBytes_FromStringAndSize(place.cast(), len as ffi::Py_ssize_t) };
     // SAFETY: a new reference or null.
@@ -251,11 +254,11 @@ pub fn recv_into(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Objec
     let room = if asked == 0 { view.len() } else { asked };
     let received = receive(py, sock, room, flags, |fd| {
         // SAFETY: the exported buffer has that much room.
-        unsafe { libc::recv(fd, view.place(), room, flags) }
+        unsafe { libc::recv(fd, view.place(), room, flags | AT_ONCE) }
     })?;
     match received {
         Received::Bytes(got) => call::new_int(got),
-        Received::Gone => call::new_int(0),
+        Received::Gone(_) => call::new_int(0),
     }
 }
 
@@ -282,7 +285,7 @@ pub fn recvfrom(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object
         address = Address::new();
         let (name, len) = address.place();
         // SAFETY: room for the data and for any address.
-        unsafe { libc::recvfrom(fd, place.cast(), size, flags, name, len) }
+        unsafe { libc::recvfrom(fd, place.cast(), size, flags | AT_ONCE, name, len) }
     })?;
     match received {
         Received::Bytes(got) => {
@@ -293,6 +296,6 @@ pub fn recvfrom(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object
                 .map(|tuple| tuple.into_any().into())
                 .map_err(|error| Raised::from_err(py, error))
         }
-        Received::Gone => new_bytes(std::ptr::null(), 0),
+        Received::Gone(_) => new_bytes(std::ptr::null(), 0),
     }
 }

@@ -8,12 +8,16 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::{self, Args, check_signals, errno, os_error};
-use super::receive::View;
+use super::receive::{AT_ONCE, View};
 use super::state::{Mode, Sock, attribute};
 use super::wait::{Limit, not_ready, wait};
 use super::wrapped::retry;
 use crate::error::{Raised, Result};
 use crate::object::Object;
+
+/// Added to the flags of every call. NOSIGNAL: EPIPE is an error, not a signal (the interpreter ignores SIGPIPE, a
+/// program may have changed that).
+pub const SEND: c_int = AT_ONCE | libc::MSG_NOSIGNAL;
 
 /// Sends what the kernel takes of `len` bytes at `place`, and at least one if there are any. May switch.
 #[inline]
@@ -24,12 +28,22 @@ fn send_some(
     len: usize,
     flags: c_int,
 ) -> Result<usize> {
+    transmit(py, sock, |fd| {
+        // SAFETY: the caller's exported buffer has that many bytes.
+        unsafe { libc::send(fd, place, len, flags | SEND) }
+    })
+}
+
+/// Tries and parks until `attempt` has sent something. May switch.
+#[inline(always)]
+pub fn transmit(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    mut attempt: impl FnMut(c_int) -> isize,
+) -> Result<usize> {
     let mut limit = Limit::new();
     loop {
-        let fd = sock.fd()?;
-        // SAFETY: the caller's exported buffer has that many bytes. NOSIGNAL: EPIPE is an error, not a signal
-        // (the interpreter ignores SIGPIPE, a program may have changed that).
-        let sent = unsafe { libc::send(fd, place, len, flags | libc::MSG_NOSIGNAL) };
+        let sent = attempt(sock.fd()?);
         if sent >= 0 {
             return Ok(sent as usize);
         }

@@ -50,6 +50,8 @@ pub struct State {
     pub mode: Cell<Mode>,
     /// Another socket object (attribute `_wrapped`) has the descriptor.
     pub wraps: Cell<bool>,
+    /// The object is not of our class: this state was made for one call, and its descriptor may be blocking.
+    pub borrowed: Cell<bool>,
     /// The last receive has emptied the kernel's buffer: the next one parks without asking.
     pub drained: Cell<bool>,
     pub registration: Cell<Option<Registration>>,
@@ -66,6 +68,7 @@ impl State {
             timeout: Cell::new(0.0),
             mode: Cell::new(Mode::Forever),
             wraps: Cell::new(false),
+            borrowed: Cell::new(false),
             drained: Cell::new(false),
             registration: Cell::new(None),
         }

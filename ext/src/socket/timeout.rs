@@ -11,9 +11,19 @@ use pyo3::prelude::*;
 
 use super::call::{Args, matches, raise_text, raised, type_error};
 use super::class;
-use super::state::{Mode, Sock};
+use super::state::{Mode, Sock, State};
 use crate::error::{Raised, Result};
 use crate::object::Object;
+
+/// Fills in a state's timeout: `None` is for ever.
+pub fn set_state(state: &State, seconds: Option<f64>) {
+    state.timeout.set(seconds.unwrap_or(0.0));
+    state.mode.set(match seconds {
+        None => Mode::Forever,
+        Some(seconds) if seconds > 0.0 => Mode::Limited,
+        Some(_) => Mode::Never,
+    });
+}
 
 /// `settimeout(seconds)`.
 pub fn settimeout(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {

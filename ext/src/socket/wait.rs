@@ -85,7 +85,12 @@ fn park(
     deadline: Option<Instant>,
 ) -> Result<Woken> {
     let fd = sock.fd()?;
-    let woken = match register(py, sock, fd, interest)? {
+    let registration = if sock.state.borrowed.get() {
+        None
+    } else {
+        register(py, sock, fd, interest)?
+    };
+    let woken = match registration {
         Some(registration) => hub::park_token(py, registration.token, fd, interest, deadline),
         None => hub::park_fd(py, fd, interest, deadline),
     };

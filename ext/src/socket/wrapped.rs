@@ -9,6 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::{Args, would_block};
+use super::plain::with_original;
 use super::state::{Sock, attribute};
 use super::wait::{Limit, wait};
 use super::{Methods, class};
@@ -52,7 +53,7 @@ pub fn once(
         let method = attribute(py, wrapped.as_ptr(), name)?;
         args.forward(method.as_ptr(), None)
     } else {
-        args.forward(own(&class().methods), Some(sock.object))
+        with_original(|| args.forward(own(&class().methods), Some(sock.object)))
     }
 }
 
@@ -103,64 +104,4 @@ fn peer_gone(py: Python<'_>) -> bool {
         error.restore(py);
     }
     gone
-}
-
-/// `recvmsg(bufsize, ...)`.
-pub fn recvmsg(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
-    retry(
-        py,
-        sock,
-        args,
-        "recvmsg",
-        |methods| methods.recvmsg,
-        Interest::Read,
-    )
-}
-
-/// `recvmsg_into(buffers, ...)`.
-pub fn recvmsg_into(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
-    retry(
-        py,
-        sock,
-        args,
-        "recvmsg_into",
-        |methods| methods.recvmsg_into,
-        Interest::Read,
-    )
-}
-
-/// `sendmsg(buffers, ...)`.
-pub fn sendmsg(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
-    retry(
-        py,
-        sock,
-        args,
-        "sendmsg",
-        |methods| methods.sendmsg,
-        Interest::Write,
-    )
-}
-
-/// `sendto(data, [flags,] address)`.
-pub fn sendto(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
-    retry(
-        py,
-        sock,
-        args,
-        "sendto",
-        |methods| methods.sendto,
-        Interest::Write,
-    )
-}
-
-/// `recvfrom_into(buffer, ...)`.
-pub fn recvfrom_into(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
-    read(
-        py,
-        sock,
-        args,
-        "recvfrom_into",
-        |methods| methods.recvfrom_into,
-        || super::call::new_int(0),
-    )
 }

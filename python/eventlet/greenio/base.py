@@ -135,11 +135,8 @@ class GreenSocket(_Socket):
         self._closed = True
 
     def _resolve(self, address):
-        # Called by connect for an Internet address whose host is a name.
-        from eventlet.green import socket as green_socket
-
-        found = green_socket.getaddrinfo(address[0], address[1], self.family, self.type, self.proto)
-        return found[0][4][:2] + tuple(address[2:])
+        # Called by connect and sendto for an Internet address whose host is a name.
+        return _resolve(self, address)
 
     def dup(self):
         """Return a socket of the same class for a duplicate of the descriptor."""
@@ -159,40 +156,24 @@ class GreenSocket(_Socket):
         )
         return self.makefile(*args, **kw)
 
-    def sendfile(self, file, offset=0, count=None):
-        """Send *file* (opened in binary mode) from *offset* bytes on, *count* bytes or all.
 
-        Returns the number of bytes sent. May switch: yes. Raises ValueError for a text file, a bad
-        *count* or a non-blocking socket.
-        """
-        self._check_sendfile_params(file, offset, count)
-        if self.gettimeout() == 0:
-            raise ValueError("non-blocking sockets are not supported")
-        try:
-            source = file.fileno()
-        except (AttributeError, OSError):
-            return self._sendfile_use_send(file, offset, count)
-        sent = 0
-        try:
-            while count is None or sent < count:
-                length = 1 << 30 if count is None else count - sent
-                try:
-                    done = os.sendfile(self.fileno(), source, offset, length)
-                except BlockingIOError:
-                    self._wait(True)
-                    continue
-                except OSError as error:
-                    if sent == 0 and error.errno in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-                        return self._sendfile_use_send(file, offset, count)
-                    raise
-                if done == 0:
-                    break
-                offset += done
-                sent += done
-        finally:
-            if sent and file.seekable():
-                file.seek(offset)
-        return sent
+def _resolve(sock, address):
+    """The address with the host looked up; *sock* may be any socket. May switch: yes. Raises socket.gaierror,
+    TypeError for a host that no look-up can be asked for."""
+    from eventlet.green import socket as green_socket
+
+    host, port = address[:2]
+    if isinstance(host, str):
+        if "\0" in host:
+            raise TypeError("host name must not contain null character")
+        if (
+            host.isascii()
+        ):  # as it is: what the codec for international names refuses, the resolver may know
+            host = host.encode()
+    found = green_socket.getaddrinfo(
+        bytes(host) if isinstance(host, bytearray) else host, port, sock.family, sock.type
+    )
+    return found[0][4][:2] + tuple(address[2:])
 
 
 def socket_connect(descriptor, address):
