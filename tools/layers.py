@@ -25,7 +25,7 @@ ENGINE = """
 """
 EXT = """
     gil_cell | object error | stacks
-    pystate | call
+    pystate | call | hosts
     greenlet thread trace overflow process
     capi | deep_sort | hub | local
     wait_queue | timer

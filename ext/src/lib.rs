@@ -10,6 +10,7 @@ mod gil_cell;
 mod greenlet;
 mod greenpool;
 mod greenthread;
+mod hosts;
 mod hub;
 mod hub_api;
 mod local;
@@ -53,6 +54,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     local::register(module)?;
     tpool::register(module)?;
     socket::register(module)?;
+    hosts::register(module)?;
     select::register(module)?;
     redirect::register(module)
 }

@@ -124,6 +124,25 @@ def _waits_for(g: greenlet) -> str | None: ...
 
 # Hubs and timers.
 
+@final
+class HostsCache:
+    def __new__(cls, folder: str | None = None) -> HostsCache: ...
+    def look(
+        self, host: object, port: object, family: object, type: object, proto: object, flags: object
+    ) -> list[Any] | int: ...
+    def keep(
+        self,
+        generation: int,
+        answer: list[Any],
+        host: object,
+        port: object,
+        family: object,
+        type: object,
+        proto: object,
+        flags: object,
+    ) -> bool: ...
+    def __len__(self) -> int: ...
+
 class HubError(Exception): ...
 class IOClosed(OSError): ...
 

@@ -3,18 +3,21 @@ meanwhile.
 
 Numeric addresses need no look-up and are answered at once. The threads are those of the native
 pool (`ext/src/tpool.rs`); in the hub itself, and where there is none, look-ups are made in place.
+What the hosts file alone decides is answered from memory while the file is the same.
 """
 
 import _socket
 import socket
 
-from greenlet._core import call_in_thread as in_thread
+from greenlet._core import HostsCache, call_in_thread as in_thread
 
 _getaddrinfo = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex
 _gethostbyaddr = socket.gethostbyaddr
 _getnameinfo = socket.getnameinfo
+
+_hosts = HostsCache()
 
 
 def is_numeric(host):
@@ -40,11 +43,20 @@ def is_numeric(host):
 
 
 def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
-    """As `socket.getaddrinfo`. May switch: yes."""
+    """As `socket.getaddrinfo`. May switch: yes.
+
+    >>> getaddrinfo('localhost', 80, type=socket.SOCK_STREAM)[0][4][1]
+    80
+    """
+    known = _hosts.look(host, port, family, type, proto, flags)
+    if known.__class__ is list:
+        return known
     named_port = isinstance(port, (str, bytes)) and not port.isdigit()
     if is_numeric(host) and not named_port:
         return _getaddrinfo(host, port, family, type, proto, flags)
-    return in_thread(_getaddrinfo, host, port, family, type, proto, flags)
+    found = in_thread(_getaddrinfo, host, port, family, type, proto, flags)
+    _hosts.keep(known, found, host, port, family, type, proto, flags)
+    return found
 
 
 def gethostbyname(hostname):
