@@ -130,8 +130,15 @@ unsafe extern "C" fn main(slf: Ptr, args: Ptr) -> Ptr {
     // SAFETY: methods are called with the GIL held.
     let py = unsafe { Python::assume_attached() };
     let parsed = || -> PyResult<super::Call> {
+        let args = bound(py, args).cast_into::<PyTuple>()?;
+        if args.len() != 3 {
+            return Err(pyo3::exceptions::PyTypeError::new_err(format!(
+                "main() takes 3 positional arguments: function, args, kwargs ({} given)",
+                args.len()
+            )));
+        }
         let (function, args, kwargs): (Bound<'_, PyAny>, Bound<'_, PyTuple>, Bound<'_, PyDict>) =
-            bound(py, args).extract()?;
+            args.extract()?;
         super::Call::new(&function, &args, Some(&kwargs))
     };
     let me = Gr::from_ptr(slf);
