@@ -2,8 +2,11 @@
 
 The pool is native (`ext/src/greenpool.rs`). Piles and maps add the order of results on top of it: a
 queue of green threads in the order of their spawning, from which the consumer waits for one after
-the other.
+the other. The helper of a map refers to the map only weakly: it ends when nobody can read further
+results, so that a map that is dropped half read leaves nothing behind.
 """
+
+import weakref
 
 import greenlet._core as _core
 
@@ -34,7 +37,9 @@ class GreenPool(_core.GreenPool):
         if function is None:
             function = _arguments
         results = GreenMap(self.size)
-        _core.spawn_n(_produce, function, iterable, results)
+        waiters = results.waiters
+        reader = weakref.ref(results, lambda _: _let_go(waiters))
+        _core.spawn_n(_produce, function, iterable, results.pool, waiters, reader)
         return results
 
     def imap(self, function, *iterables):
@@ -54,13 +59,29 @@ def _arguments(*args):
     return args
 
 
-def _produce(function, iterable, results):
+def _produce(function, iterable, pool, waiters, reader):
+    # The helper of a map: it ends when the queue is full and there is nobody to empty it.
+    def give(function, *args):
+        results = reader()
+        if results is not None:
+            results.counter += 1
+        del results
+        waiters.put(pool.spawn(function, *args))
+        return reader() is not None or not waiters.full()
+
     try:
         for args in iterable:
-            results.spawn(function, *args)
-    except Exception as error:
-        results.spawn(_raise, error)
-    results.done_spawning()
+            if not give(function, *args):
+                return
+    except BaseException as error:  # it is the consumer's, of whatever kind it is
+        give(_raise, error)
+    give(StopIteration)
+
+
+def _let_go(waiters):
+    # Nobody reads any more: room for the one result that the helper may be waiting to put.
+    if waiters.putting():
+        waiters.resize(waiters.maxsize + 1)
 
 
 def _raise(error):

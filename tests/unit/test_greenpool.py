@@ -370,3 +370,65 @@ def test_an_idle_pool_is_freed():
     del pool
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_a_map_that_is_dropped_half_read_leaves_nothing(read):
+    called, closed = [], []
+
+    def numbers():
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    results = GreenPool(3).imap(called.append, numbers())
+    for _ in range(read):
+        next(results)
+    turns(20)
+    assert not closed
+    before = len(called)
+    del results
+    turns(20)
+    assert closed and len(called) == before == 4 + read
+
+
+def test_a_map_that_is_dropped_at_once_does_what_upstreams_does():
+    called = []
+    GreenPool(3).imap(called.append, range(100))
+    turns(20)
+    assert called == [0, 1, 2]
+    GreenPool(3).imap(called.append, range(2))
+    turns(20)
+    assert called == [0, 1, 2, 0, 1]
+
+
+def test_a_map_dropped_while_the_input_waits():
+    gate, called = Event(), []
+
+    def numbers():
+        yield 1
+        yield gate.wait()
+        yield 3
+
+    results = GreenPool(1).imap(called.append, numbers())
+    assert next(results) is None
+    del results
+    turns()
+    gate.send(2)
+    turns(20)
+    assert called == [1, 2]
+
+
+@pytest.mark.parametrize("error", [eventlet.Timeout(None), Wrong("input")])
+def test_an_error_of_the_input_is_the_consumers(error):
+    def numbers():
+        yield 1
+        raise error
+
+    results = GreenPool(2).imap(str, numbers())
+    assert next(results) == "1"
+    with pytest.raises(type(error)) as caught:
+        next(results)
+    assert caught.value is error
+    assert list(results) == []
