@@ -614,6 +614,47 @@ impl<T> Hub<T> {
         self.reactor.reinit()
     }
 
+    /// Takes out what is ready or due later, but for what `keep` says yes to, and all that waits for a
+    /// descriptor, and mail. For a forked child, in which most of it has no business.
+    ///
+    /// Keys of the timers that stay are valid; adopted descriptors stay adopted.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.wake('a');
+    /// hub.wake('b');
+    /// let key = hub.at(hub.now(), 'b');
+    /// assert_eq!(hub.retain(|&value| value == 'b'), ['a']);
+    /// assert_eq!(hub.cancel(key), Some('b'));
+    /// assert_eq!(hub.next(), Some('b'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut gone = Vec::new();
+        let mut batch = 0;
+        for (index, value) in std::mem::take(&mut self.ready).into_iter().enumerate() {
+            if keep(&value) {
+                batch += usize::from(index < self.batch);
+                self.ready.push_back(value);
+            } else {
+                gone.push(value);
+            }
+        }
+        self.batch = batch;
+        for value in std::mem::take(&mut self.io) {
+            if keep(&value) {
+                self.io.push_back(value);
+            } else {
+                gone.push(value);
+            }
+        }
+        gone.extend(self.timers.retain(keep));
+        gone.extend(self.reactor.drain());
+        self.inbox.drain(&mut gone);
+        gone
+    }
+
     /// Takes everything out: ready, due, pending, waiting, mail. For the end of a thread.
     ///
     /// ```

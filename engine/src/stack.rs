@@ -155,9 +155,10 @@ struct Slot {
     end: *mut u8,
     /// Bytes of guard below the limit.
     guard: usize,
-    /// Number of the pool that it belongs to, and of the slab there.
+    /// Number of the pool that it belongs to, of the slab there, and of the slot among all of the pool.
     pool: usize,
     slab: usize,
+    number: usize,
     /// In its pool, where nobody needs it.
     home: bool,
 }
@@ -247,6 +248,22 @@ impl Stack {
     #[inline]
     pub fn tail(&self) -> (*mut u8, usize) {
         (self.slot.top, self.slot.end.addr() - self.slot.top.addr())
+    }
+
+    /// Tells this stack from the others of its pool: they are numbered from 0 as they are first handed out.
+    ///
+    /// ```
+    /// # use eventlet::stack::{Config, Pool};
+    /// # let mut pool = Pool::new(Config { size: 64 * 1024, tail: 0 });
+    /// let (first, second) = (pool.take()?, pool.take()?);
+    /// assert_eq!((first.number(), second.number()), (0, 1));
+    /// # pool.put(first);
+    /// # pool.put(second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn number(&self) -> usize {
+        self.slot.number
     }
 
     /// Gives the memory well below `sp` back to the kernel: what a deep call once dirtied.
@@ -356,6 +373,8 @@ pub struct Pool {
     /// The first so many idle slots hold no memory.
     cold: usize,
     in_use: usize,
+    /// How many slots were handed out at least once.
+    carved: usize,
     slabs: Vec<Slab>,
 }
 
@@ -393,6 +412,7 @@ impl Pool {
             idle: Vec::new(),
             cold: 0,
             in_use: 0,
+            carved: 0,
             slabs: Vec::new(),
         }
     }
@@ -471,6 +491,22 @@ impl Pool {
         trimmed
     }
 
+    /// Whether the stack was taken from here.
+    ///
+    /// ```
+    /// use eventlet::stack::{Config, Pool};
+    /// let config = Config { size: 64 * 1024, tail: 0 };
+    /// let (mut pool, other) = (Pool::new(config), Pool::new(config));
+    /// let stack = pool.take()?;
+    /// assert!(pool.owns(&stack) && !other.owns(&stack));
+    /// # pool.put(stack);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn owns(&self, stack: &Stack) -> bool {
+        stack.slot.pool == self.id
+    }
+
     /// How many stacks are taken and not put back, leaked ones included.
     ///
     /// ```
@@ -535,7 +571,8 @@ impl Pool {
         #[cfg(all(eventlet_asan, not(eventlet_portable_fiber)))]
         crate::fiber::asan::register(limit, top);
         self.in_use += 1;
-        let (pool, slab) = (self.id, number);
+        let (pool, slab, number) = (self.id, number, self.carved);
+        self.carved += 1;
         let slot = Slot {
             top,
             limit,
@@ -543,6 +580,7 @@ impl Pool {
             guard,
             pool,
             slab,
+            number,
             home: false,
         };
         Ok(Stack {

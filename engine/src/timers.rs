@@ -303,6 +303,30 @@ impl<T> Timers<T> {
         all
     }
 
+    /// Takes the timers out of which `keep` says no, in no particular order. Keys of the others stay.
+    ///
+    /// ```
+    /// use eventlet::{clock::Instant, timers::Timers};
+    /// let mut timers = Timers::new();
+    /// let key = timers.add(Instant::from_nanos(1), 'a');
+    /// timers.add(Instant::from_nanos(2), 'b');
+    /// assert_eq!(timers.retain(|&value| value == 'a'), ['b']);
+    /// assert_eq!(timers.cancel(key), Some('a'));
+    /// ```
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
+        let unwanted = |(slot, entry): (usize, &Slot<T>)| match entry {
+            Slot::Pending { id, value, .. } if !keep(value) => Some(Key {
+                id: *id,
+                slot: u32::try_from(slot).expect("slots are numbered by 32 bits"),
+            }),
+            _ => None,
+        };
+        let keys: Vec<Key> = self.slots.iter().enumerate().filter_map(unwanted).collect();
+        keys.into_iter()
+            .filter_map(|key| self.cancel(key))
+            .collect()
+    }
+
     /// The pending timers with their deadlines, in no particular order.
     ///
     /// ```

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)] // releases the GIL around the wait
 
 mod descriptors;
+mod fork;
 mod report;
 mod view;
 mod warm;
@@ -36,6 +37,7 @@ pub use descriptors::{
     io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token,
     prevent_multiple_readers, prevents_multiple_readers, release,
 };
+pub use fork::{after_fork, forks, set_survive_fork, survive_fork};
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
     call_in, choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
@@ -118,6 +120,7 @@ pub struct Hub {
     /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | STOPS | ENDED`.
     hold: Cell<u8>,
     object: Slot,
+    origin: fork::Origin,
 }
 
 /// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
@@ -157,8 +160,20 @@ impl Hub {
     }
 }
 
-/// Ends the hub of a thread that has ended: what waits in it is dropped and its descriptors are closed.
-pub fn end(hub: Rc<Hub>) {
+/// Ends the hub of a thread that has ended: what waits in it is dropped and its descriptors are closed. Unless it is
+/// the thread itself that ends, this is the child of a fork, where what is referred to is the parent's.
+pub fn end(hub: Rc<Hub>, itself: bool) {
+    let wakes = hub.engine.borrow_mut().drain();
+    for wake in &wakes {
+        if let Wake::Start(g) = wake {
+            crate::greenlet::lifetime::forsake(Gr::from_object(g));
+        }
+    }
+    if itself {
+        drop(wakes);
+    } else {
+        std::mem::forget(wakes);
+    }
     let Err(shared) = Rc::try_unwrap(hub) else {
         return;
     };
@@ -206,6 +221,7 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         stopping: Cell::new(false),
         hold: Cell::new(0),
         object: Slot::new(None),
+        origin: fork::Origin::default(),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
     Ok(hub)
@@ -718,9 +734,13 @@ impl Hub {
     }
 
     /// One wait for readiness, mail or the next deadline, with the GIL released if it blocks.
-    fn wait(&self, me: Gr) -> error::Result<()> {
+    fn wait(&self, thread: &Thread, me: Gr) -> error::Result<()> {
         let mut wait: Wait = self.engine.borrow_mut().begin_wait();
         let result = if wait.would_block() {
+            if wait.timeout().is_none() && self.main_is_left(thread) && self.is_done(thread, me) {
+                // SAFETY: the GIL is held.
+                self.end_of_child(unsafe { Python::assume_attached() }, Ok(()));
+            }
             // SAFETY: the GIL is held and no borrow is alive.
             let saved = unsafe { ffi::PyEval_SaveThread() };
             let result = wait.block();
@@ -800,7 +820,11 @@ fn run(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
         let hub = get(thread)?;
         if let Transfer::Error(pending) = transfer {
             hub.hold.set(hub.hold.get() | ENDED);
-            return Err(pending.restore());
+            let raised = pending.restore();
+            if hub.main_is_left(thread) {
+                hub.end_of_child(py, Err(raised));
+            }
+            return Err(raised);
         }
         hub.hold.set(hub.hold.get() & !IN_CALL);
         hub.running.set(true);
@@ -815,6 +839,9 @@ fn run(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
         }
         hub.stopping.set(false);
         hub.hold.set(hub.hold.get() & !STOPS | ENDED);
+        if hub.main_is_left(thread) {
+            hub.end_of_child(py, result);
+        }
         result.map(|()| Object::none())
     })
 }
@@ -841,7 +868,7 @@ impl Hub {
                     return Ok(());
                 }
             }
-            self.wait(me)?;
+            self.wait(thread, me)?;
             if self.has_resigned(me) {
                 return Ok(());
             }
@@ -906,6 +933,7 @@ pub fn successor(thread: &Thread, me: Gr, transfer: &mut Transfer) -> Option<(Ob
     }
     match std::mem::take(transfer) {
         Transfer::Error(pending) => {
+            hub.note_failure(me);
             pending.restore();
             if report::uncaught().is_err() {
                 *transfer = Transfer::Error(Pending::take());
@@ -947,22 +975,6 @@ pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
         return result.map(drop);
     }
     switch::throw(g, exception).map(drop)
-}
-
-/// After `fork` in the child: the kernel objects that parent and child share are made anew.
-pub fn after_fork(py: Python<'_>) -> PyResult<()> {
-    let Some(thread) = Thread::existing() else {
-        return Ok(());
-    };
-    let hub = thread.hub.borrow().clone();
-    match hub {
-        Some(hub) => hub
-            .engine
-            .borrow_mut()
-            .reinit_after_fork()
-            .map_err(|e| error::io_error(py, e).into_err(py)),
-        None => Ok(()),
-    }
 }
 
 /// How many stacks the hub greenlet of `thread` uses: 0 or 1.

@@ -154,6 +154,14 @@ pub fn gc_track(object: *mut ffi::PyObject) {
     }
 }
 
+/// Whether `callable` is a native method bound to this very object. Runs no Python code.
+pub fn is_method_of(callable: *mut ffi::PyObject, object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    let native = unsafe { ffi::PyCFunction_Check(callable) } != 0;
+    // SAFETY: a builtin function or method: what it is bound to, borrowed, or null.
+    native && ptr::eq(unsafe { ffi::PyCFunction_GetSelf(callable) }, object)
+}
+
 /// Length of a live tuple; 0 for null.
 #[inline(always)]
 pub fn tuple_len(tuple: *mut ffi::PyObject) -> usize {

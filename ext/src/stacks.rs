@@ -4,48 +4,94 @@
 //! `sys.setrecursionlimit()` beyond what the usual stack holds gets, for greenlets that start from then on,
 //! stacks of the size that a thread has, so that the limit is met before the end of the stack. Later versions
 //! check C recursion by itself and always use the usual ones.
+//!
+//! Each stack in use has an owner, a greenlet: this is how those of a thread are found. Invariant: an owner's
+//! greenlet is alive, because it gives its stack back (or up) before it dies.
 
 use std::io;
+use std::ptr;
 
 use eventlet::stack::{Config, Pool, Stack};
+use pyo3::ffi;
 
 /// Bytes of a deep stack: what Linux gives a thread by default.
 const DEEP: usize = 8 << 20;
 
+/// A pool, and by the number of the stack whose it is; null for nobody's.
+struct Owned {
+    pool: Pool,
+    owners: Vec<*mut ffi::PyObject>,
+}
+
+impl Owned {
+    fn new(config: Config) -> Owned {
+        Owned {
+            pool: Pool::new(config),
+            owners: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, owner: *mut ffi::PyObject) -> io::Result<Stack> {
+        let stack = self.pool.take()?;
+        let number = stack.number();
+        match self.owners.get_mut(number) {
+            Some(place) => *place = owner,
+            None => self.owners.resize(number + 1, owner), // stacks are numbered as they come
+        }
+        Ok(stack)
+    }
+
+    /// The stack's greenlet has no use for it any more.
+    #[inline(always)]
+    fn disown(&mut self, stack: &Stack) {
+        if self.pool.owns(stack) {
+            self.owners[stack.number()] = ptr::null_mut();
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, stack: Stack) {
+        self.disown(&stack);
+        self.pool.put(stack);
+    }
+}
+
 /// The pools of one thread.
 pub struct Stacks {
-    usual: Pool,
-    deep: Option<Pool>,
+    usual: Owned,
+    deep: Option<Owned>,
 }
 
 impl Stacks {
     /// Nothing is mapped before the first [`take`](Self::take).
     pub fn new(config: Config) -> Stacks {
         Stacks {
-            usual: Pool::new(config),
+            usual: Owned::new(config),
             deep: None,
         }
     }
 
-    /// A stack of `wanted` bytes as far as there are such; a usual one where memory does not suffice.
+    /// A stack of `wanted` bytes as far as there are such, for the greenlet `owner`; a usual one where memory does
+    /// not suffice.
     #[inline(always)]
-    pub fn take(&mut self, wanted: usize) -> io::Result<Stack> {
-        let usual = self.usual.config();
+    pub fn take(&mut self, wanted: usize, owner: *mut ffi::PyObject) -> io::Result<Stack> {
+        let usual = self.usual.pool.config();
         if wanted > usual.size && usual.size < DEEP {
-            self.take_deep(usual)
+            self.take_deep(usual, owner)
         } else {
-            self.usual.take()
+            self.usual.take(owner)
         }
     }
 
     #[cold]
-    fn take_deep(&mut self, usual: Config) -> io::Result<Stack> {
+    fn take_deep(&mut self, usual: Config, owner: *mut ffi::PyObject) -> io::Result<Stack> {
         let config = Config {
             size: DEEP,
             ..usual
         };
-        let deep = self.deep.get_or_insert_with(|| Pool::new(config));
-        deep.take().or_else(|_| self.usual.take())
+        let deep = self.deep.get_or_insert_with(|| Owned::new(config));
+        deep.take(owner).or_else(|_| self.usual.take(owner))
     }
 
     /// Takes a stack back that came from here.
@@ -57,21 +103,37 @@ impl Stacks {
         }
     }
 
+    /// A stack that came from here is given up: it stays mapped for good, in nobody's use.
+    pub fn give_up(&mut self, stack: Stack) {
+        self.usual.disown(&stack);
+        if let Some(deep) = &mut self.deep {
+            deep.disown(&stack);
+        }
+        drop(stack);
+    }
+
+    /// The greenlets that own stacks, borrowed.
+    pub fn owners(&self) -> impl Iterator<Item = *mut ffi::PyObject> {
+        let deep = self.deep.iter().flat_map(|deep| &deep.owners);
+        let all = self.usual.owners.iter().chain(deep);
+        all.copied().filter(|owner| !owner.is_null())
+    }
+
     /// Gives the memory of idle stacks back to the kernel, but for the `keep_warm` warmest of each size.
     pub fn trim(&mut self, keep_warm: usize) {
-        self.usual.trim(keep_warm);
+        self.usual.pool.trim(keep_warm);
         if let Some(deep) = &mut self.deep {
-            deep.trim(keep_warm);
+            deep.pool.trim(keep_warm);
         }
     }
 
     /// Stacks that greenlets own now.
     pub fn in_use(&self) -> usize {
-        self.usual.in_use() + self.deep.as_ref().map_or(0, Pool::in_use)
+        self.usual.pool.in_use() + self.deep.as_ref().map_or(0, |deep| deep.pool.in_use())
     }
 
     /// Stacks that wait for a greenlet.
     pub fn idle(&self) -> usize {
-        self.usual.idle() + self.deep.as_ref().map_or(0, Pool::idle)
+        self.usual.pool.idle() + self.deep.as_ref().map_or(0, |deep| deep.pool.idle())
     }
 }

@@ -162,11 +162,12 @@ impl Thread {
     fn end(&self) {
         // The thread clears its own state (not the child of a fork that of the others): what others dropped and it
         // has not killed yet still can be.
-        if ptr::eq(CURRENT.get(), self) && !crate::process::finalizing() {
+        let itself = ptr::eq(CURRENT.get(), self);
+        if itself && !crate::process::finalizing() {
             self.execute_condemned();
         }
         self.alive.set(false);
-        if ptr::eq(CURRENT.get(), self) {
+        if itself {
             CURRENT.set(ptr::null());
         }
         MAIN_GREENLETS.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
@@ -175,7 +176,7 @@ impl Thread {
         let condemned = self.condemned.take();
         drop(condemned); // their dealloc sees the dead thread and abandons their frames
         if let Some(hub) = self.hub.take() {
-            crate::hub::end(hub);
+            crate::hub::end(hub, itself);
         }
         let current = self.current.get().as_object_ptr();
         let main = self.main.replace(ptr::null_mut());

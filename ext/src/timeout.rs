@@ -9,6 +9,7 @@ use pyo3::types::{PyBool, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::gil_cell::GilCell;
+use crate::greenlet::Gr;
 use crate::hub::{self, Instant};
 use crate::object::Object;
 use crate::timer::{Schedule, Timer};
@@ -413,6 +414,15 @@ impl Timeout {
         });
         drop(old);
     }
+}
+
+/// Whether `object` is a pending timeout that the hub will raise in this greenlet. Runs no Python code.
+pub fn raises_in(object: &Bound<'_, PyAny>, g: Gr) -> bool {
+    object.cast::<Timeout>().is_ok_and(|timeout| {
+        timeout.get().state.with(object.py(), |state| {
+            matches!(&state.alarm, Alarm::Set(_, greenlet) if Gr::from_object(greenlet) == g)
+        })
+    })
 }
 
 fn text(object: Option<Bound<'_, PyAny>>) -> PyResult<String> {

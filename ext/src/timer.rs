@@ -19,6 +19,7 @@ pub use local::LocalTimer;
 pub use schedule::Schedule;
 
 use crate::gil_cell::GilCell;
+use crate::greenlet::Gr;
 use crate::hub::{self, Instant, TimerHandle};
 
 /// Whether new timers record where they were made (`debug.hub_timer_stacks`).
@@ -413,6 +414,18 @@ impl Timer {
         });
         drop(old);
     }
+}
+
+/// Whether `object` is a pending timer that calls a method of this greenlet itself. Runs no Python code.
+pub fn calls(object: &Bound<'_, PyAny>, g: Gr) -> bool {
+    object.cast::<Timer>().is_ok_and(|timer| {
+        timer.get().state.with(object.py(), |state| {
+            let call = state.call.as_ref();
+            call.is_some_and(|call| {
+                crate::object::is_method_of(call.callback.as_ptr(), g.as_object_ptr())
+            })
+        })
+    })
 }
 
 /// Make new timers remember where they were made (`eventlet.debug.hub_timer_stacks`).

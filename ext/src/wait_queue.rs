@@ -5,12 +5,15 @@
 //! its entry first and removes it itself when `park` returns, whatever the reason; so a greenlet that is killed
 //! between its wake-up and its turn leaves the queue in order, and the primitive can pass on what it was given.
 //!
+//! In the child of a fork nobody who waited exists any more: the first operation there forgets them all, with what
+//! they were told, and releases nothing of it.
+//!
 //! Every operation is O(1). The queue never runs Python code: entries are handed out to be dropped outside of the
 //! cell that protects the queue, because dropping the last reference of a greenlet runs it.
 
 use pyo3::prelude::*;
 
-use crate::hub::Waiter;
+use crate::hub::{self, Waiter};
 
 /// Index of "no entry".
 const NONE: u32 = u32::MAX;
@@ -57,6 +60,8 @@ pub struct WaitQueue<T> {
     nodes: Vec<Node<T>>,
     free: u32,
     epoch: u32,
+    /// How often the process had been forked when the entries were made.
+    forks: u32,
     waiting: List,
     woken: List,
 }
@@ -74,6 +79,7 @@ impl<T> WaitQueue<T> {
             nodes: Vec::new(),
             free: NONE,
             epoch: 0,
+            forks: 0,
             waiting: List::EMPTY,
             woken: List::EMPTY,
         }
@@ -81,7 +87,7 @@ impl<T> WaitQueue<T> {
 
     /// Number of greenlets in it, those included that were woken and have not run yet.
     pub fn len(&self) -> usize {
-        self.waiting.len as usize + self.woken.len as usize
+        self.waiting() + self.woken()
     }
 
     /// Whether nobody is in it.
@@ -91,16 +97,23 @@ impl<T> WaitQueue<T> {
 
     /// Number of greenlets that were woken and have not run yet.
     pub fn woken(&self) -> usize {
+        if self.is_of_parent() {
+            return 0;
+        }
         self.woken.len as usize
     }
 
     /// Number of greenlets that nobody has woken.
     pub fn waiting(&self) -> usize {
+        if self.is_of_parent() {
+            return 0;
+        }
         self.waiting.len as usize
     }
 
     /// Adds a greenlet that is about to park, at the end.
     pub fn push(&mut self, waiter: Waiter, data: T) -> Key {
+        self.forget_parent();
         let node = Node {
             entry: Some(Entry { waiter, data }),
             woken: false,
@@ -125,6 +138,7 @@ impl<T> WaitQueue<T> {
 
     /// Takes the entry out; `None` if the queue was cleared meanwhile. The caller drops it outside of the cell.
     pub fn remove(&mut self, key: Key) -> Option<Entry<T>> {
+        self.forget_parent();
         if key.epoch != self.epoch {
             return None;
         }
@@ -138,6 +152,7 @@ impl<T> WaitQueue<T> {
     /// Puts an entry back to the front of the waiting ones with a waiter for its next park; gives the old waiter
     /// to be dropped. `Err` gives the new one back if the queue was cleared meanwhile.
     pub fn wait_again(&mut self, key: Key, waiter: Waiter) -> Result<Waiter, Waiter> {
+        self.forget_parent();
         if key.epoch != self.epoch {
             return Err(waiter);
         }
@@ -152,6 +167,7 @@ impl<T> WaitQueue<T> {
 
     /// Wakes the first waiting greenlet; `tell` changes its data. False if nobody could be woken.
     pub fn wake_one(&mut self, py: Python<'_>, mut tell: impl FnMut(&mut T)) -> bool {
+        self.forget_parent();
         while self.waiting.head != NONE {
             let index = self.waiting.head;
             self.unlink(index);
@@ -177,6 +193,7 @@ impl<T> WaitQueue<T> {
 
     /// The entry of the first waiting greenlet that still waits.
     pub fn first_waiting(&mut self, py: Python<'_>) -> Option<(Key, &mut Entry<T>)> {
+        self.forget_parent();
         let mut index = self.waiting.head;
         while index != NONE {
             let node = &self.nodes[index as usize];
@@ -196,6 +213,7 @@ impl<T> WaitQueue<T> {
 
     /// The entry of this greenlet.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.forget_parent();
         if key.epoch != self.epoch {
             return None;
         }
@@ -207,7 +225,9 @@ impl<T> WaitQueue<T> {
 
     /// All entries: the woken ones, then the waiting ones, each in order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
-        let mut index = if self.woken.head == NONE {
+        let mut index = if self.is_of_parent() {
+            NONE
+        } else if self.woken.head == NONE {
             self.waiting.head
         } else {
             self.woken.head
@@ -226,7 +246,26 @@ impl<T> WaitQueue<T> {
         })
     }
 
-    /// Forgets everybody; gives the entries to be dropped. For a forked child, where they never run.
+    /// Whether the entries were made before this process was forked from its parent.
+    #[inline(always)]
+    fn is_of_parent(&self) -> bool {
+        self.forks != hub::forks()
+    }
+
+    #[inline(always)]
+    fn forget_parent(&mut self) {
+        if self.is_of_parent() {
+            self.forget_all();
+        }
+    }
+
+    #[cold]
+    fn forget_all(&mut self) {
+        std::mem::forget(self.clear());
+        self.forks = hub::forks();
+    }
+
+    /// Forgets everybody; gives the entries to be dropped.
     #[must_use]
     pub fn clear(&mut self) -> Vec<Entry<T>> {
         let epoch = self.epoch.wrapping_add(1);

@@ -9,6 +9,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
+use eventlet::stack::Stack;
 use pyo3::ffi;
 
 use super::{Gr, Phase, PyGreenlet, Role, allocate, exit_class, switch};
@@ -327,25 +328,13 @@ fn abandon(me: Gr) {
         .thread
         .get()
         .is_some_and(|owner| owner.current.get() == me);
-    let stack = greenlet.stack.take().filter(|stack| {
-        if was_running {
-            return false;
-        }
-        let (chunk, chunk_len) = stack.tail();
-        let bounds = StackBounds {
-            limit: stack.limit(),
-            top: stack.top(),
-            chunk,
-            chunk_len,
-        };
-        // SAFETY: suspended for good.
-        let state = unsafe { me.state() };
-        // SAFETY: suspended on this very stack.
-        !crate::process::finalizing() && unsafe { state.frames_are_private(&bounds) }
-    });
+    let stack = greenlet.stack.take();
+    let free = !was_running
+        && !crate::process::finalizing()
+        && stack.as_ref().is_some_and(|stack| is_private(me, stack));
     // SAFETY: it is suspended for good: nobody else uses its state.
     let state = unsafe { me.state() };
-    if stack.is_some() {
+    if free {
         // SAFETY: deallocation happens with the GIL held.
         let py = unsafe { pyo3::Python::assume_attached() };
         // SAFETY: suspended for good, and the interpreter is not being finalized.
@@ -354,10 +343,53 @@ fn abandon(me: Gr) {
     state.abandon();
     drop(greenlet.value.take());
     drop(greenlet.transfer.take());
-    // A Stack dropped outside its pool (by the filter) stays mapped, and is counted.
     if let (Some(stack), Some(owner)) = (stack, greenlet.thread.get()) {
-        owner.pool.borrow_mut().put(stack);
-        owner.release_stacks();
+        if free {
+            owner.pool.borrow_mut().put(stack);
+            owner.release_stacks();
+        } else {
+            owner.pool.borrow_mut().give_up(stack);
+        }
+    }
+}
+
+/// Whether nobody can reach a frame that lies on the stack of `me`, which is suspended for good.
+fn is_private(me: Gr, stack: &Stack) -> bool {
+    let (chunk, chunk_len) = stack.tail();
+    let bounds = StackBounds {
+        limit: stack.limit(),
+        top: stack.top(),
+        chunk,
+        chunk_len,
+    };
+    // SAFETY: suspended for good.
+    let state = unsafe { me.state() };
+    // SAFETY: suspended on this very stack.
+    unsafe { state.frames_are_private(&bounds) }
+}
+
+/// As if `me` had never been, in the child of a fork: it is dead and nothing of it is unwound or released, since
+/// the parent process still uses what its frames refer to. Runs no Python code.
+pub fn forsake(me: Gr) {
+    let greenlet = me.get();
+    greenlet.reason.set(None);
+    greenlet.parks.set(greenlet.parks.get() + 1);
+    if greenlet.phase.replace(Phase::Dead) != Phase::Active {
+        return;
+    }
+    std::mem::forget(greenlet.value.take());
+    std::mem::forget(greenlet.transfer.take());
+    let stack = greenlet.stack.take();
+    let free = stack.as_ref().is_some_and(|stack| is_private(me, stack));
+    // SAFETY: suspended for good.
+    unsafe { me.state() }.forsake();
+    if let (Some(stack), Some(owner)) = (stack, greenlet.thread.get()) {
+        let mut pool = owner.pool.borrow_mut();
+        if free {
+            pool.put(stack);
+        } else {
+            pool.give_up(stack);
+        }
     }
 }
 

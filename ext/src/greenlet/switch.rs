@@ -263,7 +263,7 @@ fn prepare(thread: &Thread, new: Gr) -> Result<bool> {
     }
     // SAFETY: the calling thread's own state.
     let wanted = unsafe { crate::pystate::stack_for_limit(thread.tstate) };
-    let taken = thread.pool.borrow_mut().take(wanted);
+    let taken = thread.pool.borrow_mut().take(wanted, new.as_object_ptr());
     let stack = taken.map_err(|failure| {
         // SAFETY: every caller holds the GIL.
         error::io_error(unsafe { Python::assume_attached() }, failure)

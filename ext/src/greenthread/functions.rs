@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -13,6 +13,7 @@ use crate::greenlet::{self, Gr, Phase, Transfer};
 use crate::hub;
 use crate::object::{Object, tuple_len};
 use crate::thread::Thread;
+use crate::{timeout, timer};
 
 type Ptr = *mut ffi::PyObject;
 
@@ -390,6 +391,15 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cancel, module)?)?;
     module.add_function(wrap_pyfunction!(_waits_for, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(green_threads_survive_fork, module)?)?;
+    match std::env::var("EVENTLET_FORK").as_deref() {
+        Err(_) | Ok("drop") => {}
+        Ok("keep") => hub::set_survive_fork(py, true),
+        Ok(other) => {
+            let text = format!("EVENTLET_FORK is 'keep' or 'drop', not {other:?}");
+            return Err(PyValueError::new_err(text));
+        }
+    }
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", module.getattr("_after_fork")?)?;
     py.import("os")?
@@ -399,8 +409,38 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// _after_fork()
 ///
-/// Make what parent and child share anew: called by os.fork in the child. May switch: no.
+/// Leave the parent's green threads behind and make what is shared with it anew: called by os.fork in the child.
+/// May switch: no.
 #[pyfunction(name = "_after_fork")]
 fn after_fork(py: Python<'_>) -> PyResult<()> {
-    hub::after_fork(py)
+    fn concerns(py: Python<'_>, argument: &Py<PyAny>, g: Gr) -> bool {
+        let argument = argument.bind(py);
+        timeout::raises_in(argument, g) || timer::calls(argument, g)
+    }
+    hub::after_fork(py, concerns)?;
+    match hub::existing_object() {
+        Some(object) if !hub::survive_fork(py) => {
+            let forget = object.into_bound(py).getattr_opt("_after_fork")?;
+            forget.map_or(Ok(()), |forget| forget.call0().map(drop))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// green_threads_survive_fork(state=None) -> bool
+///
+/// Whether green threads go on in the child of a fork as well, which upstream's do: False unless set, by *state* or by
+/// EVENTLET_FORK=keep in the environment. Returns what held before the call. May switch: no.
+///
+/// >>> import eventlet.hubs
+/// >>> eventlet.hubs.green_threads_survive_fork()
+/// False
+#[pyfunction]
+#[pyo3(signature = (state=None))]
+fn green_threads_survive_fork(py: Python<'_>, state: Option<bool>) -> bool {
+    let before = hub::survive_fork(py);
+    if let Some(state) = state {
+        hub::set_survive_fork(py, state);
+    }
+    before
 }

@@ -354,6 +354,17 @@ pub fn call_link(py: Python<'_>, me: Gr, link: &Link) -> error::Result<()> {
     call().map_err(|error| Raised::from_err(py, error))
 }
 
+/// Sets the exception of a green thread that nobody will ever run again.
+#[cold]
+fn lost(py: Python<'_>) -> Raised {
+    let text = "the green thread has no result: its thread has ended, or it goes on in the parent process alone";
+    let class = crate::greenlet::exit_object().bind(py);
+    match class.call1((text,)) {
+        Ok(exception) => Raised::from_err(py, PyErr::from_value(exception)),
+        Err(error) => Raised::from_err(py, error),
+    }
+}
+
 /// The result of a green thread, waited for if need be. May switch: yes.
 pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
     let life = life_of(me);
@@ -361,6 +372,9 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
         let outcome = life.outcome.borrow().clone();
         if let Some(outcome) = outcome {
             return outcome.deliver();
+        }
+        if me.get().is_dead() {
+            return Err(lost(py));
         }
         let waiter = Waiter::current(py).map_err(|error| Raised::from_err(py, error))?;
         life.waiters.borrow_mut().push(waiter.clone());

@@ -123,6 +123,11 @@ impl PyState {
         object::clear(&mut self.context);
         self.base_exc.clear();
     }
+
+    /// Forgets the pointers into the thread and its stacks, and releases nothing.
+    pub fn forsake(&mut self) {
+        self.forget();
+    }
 }
 
 /// The context of the running greenlet of `ts` (borrowed; null when none was made).

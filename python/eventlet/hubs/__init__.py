@@ -15,12 +15,13 @@ from greenlet._core import (
     HubError,
     IOClosed,
     get_hub,
+    green_threads_survive_fork,
     notify_close,
     notify_opened,
     trampoline,
 )
 
-__all__ = ["get_default_hub", "get_hub", "trampoline", "use_hub"]
+__all__ = ["get_default_hub", "get_hub", "green_threads_survive_fork", "trampoline", "use_hub"]
 
 #: Hub modules in the order in which `get_default_hub` tries them.
 builtin_hub_names = ("epolls", "kqueue", "poll", "selects")

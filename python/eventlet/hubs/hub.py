@@ -261,6 +261,14 @@ class BaseHub(_core.Hub):
         if not listener.greenlet.dead:
             listener.tb(_core.IOClosed(errno.ENOTCONN, "Operation on closed file"))
 
+    def _after_fork(self):
+        # Called natively in the child of a fork: what was registered belongs to the parent.
+        self.listeners = {READ: {}, WRITE: {}}
+        self.secondaries = {READ: {}, WRITE: {}}
+        self.closed = []
+        self._watches = {}
+        self._closers = {}
+
     # Exceptions
 
     def squelch_generic_exception(self, exc_info):
