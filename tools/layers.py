@@ -33,7 +33,7 @@ EXT = """
     greenthread
     greenpool | queue | tpool
     socket | select | redirect
-    hub_api
+    hub_api | census
 """
 LEVELS = {"engine": ENGINE, "ext": EXT}
 
@@ -62,6 +62,7 @@ UNSAFE = {
             "local",
             "tpool",
             "redirect",
+            "census",
         },
     },
 }
@@ -78,7 +79,7 @@ DEPENDENCIES = {
 DOORS = [
     ("engine", r"\bpyo3\b|\bPyObject\b", ()),
     ("ext", r"\bfiber\s*::\s*(\{[^}]*)?\bswitch\b", ("greenlet/",)),
-    ("ext", r"\b(begin_wait|end_wait)\s*\(", ("hub.rs", "hub/")),
+    ("ext", r"\b(begin_wait\w*|end_wait)\s*\(", ("hub.rs", "hub/")),
     # process: what tells that the interpreter ends was renamed in 3.13. lib: one module is for some.
     ("ext", r"\bPy_3_\d+\b", ("pystate/", "process.rs", "lib.rs")),
 ]

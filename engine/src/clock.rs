@@ -150,6 +150,23 @@ impl Clock {
         }
     }
 
+    /// An instant that the clock showed a few milliseconds ago at most, for less than half the price.
+    ///
+    /// On the same scale as [`Clock::now`] and never ahead of it. A settable clock is exact here too.
+    ///
+    /// ```
+    /// use eventlet::clock::Clock;
+    /// let clock = Clock::monotonic();
+    /// assert!(clock.recent() <= clock.now());
+    /// ```
+    #[inline]
+    pub fn recent(&self) -> Instant {
+        match &self.0 {
+            Source::Kernel => read(COARSE),
+            Source::Manual(now) => now.get(),
+        }
+    }
+
     /// Moves a settable clock to `to`, or leaves it where it is if that lies in its past.
     ///
     /// The kernel's clock cannot be set: the call does nothing then and answers `false`.
@@ -186,15 +203,27 @@ impl Clock {
     }
 }
 
+/// `CLOCK_MONOTONIC` as of the kernel's last tick; elsewhere the clock itself.
+#[cfg(target_os = "linux")]
+const COARSE: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+#[cfg(not(target_os = "linux"))]
+const COARSE: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
 /// Reads `CLOCK_MONOTONIC`: nanoseconds since an unspecified origin (on Linux, the boot).
 #[inline]
 fn monotonic_now() -> Instant {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Reads one of the kernel's monotonic clocks.
+#[inline]
+fn read(clock: libc::clockid_t) -> Instant {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `now` is a valid timespec that outlives the call; the kernel writes only there.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let status = unsafe { libc::clock_gettime(clock, &raw mut now) };
     debug_assert_eq!(status, 0, "every Unix has CLOCK_MONOTONIC");
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);

@@ -421,12 +421,32 @@ impl<T> Hub<T> {
     ///
     /// The type shows an example.
     pub fn begin_wait(&mut self) -> Wait {
+        self.begin_wait_within(None)
+    }
+
+    /// As [`Hub::begin_wait`] for a wait that lasts no longer than `limit`.
+    ///
+    /// ```
+    /// use eventlet::hub::Hub;
+    /// use std::time::Duration;
+    /// let mut hub = Hub::<()>::new()?;
+    /// let mut wait = hub.begin_wait_within(Some(Duration::from_millis(1)));
+    /// let result = wait.block();
+    /// hub.end_wait(wait, result)?;
+    /// assert!(hub.is_exhausted());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn begin_wait_within(&mut self, limit: Option<Duration>) -> Wait {
         let ready = !self.ready.is_empty() || !self.io.is_empty() || self.reactor.has_instant();
         let timeout = if ready {
             Some(Duration::ZERO)
         } else {
             let until = self.timers.next_deadline();
             let timeout = until.map(|deadline| deadline.saturating_since(self.clock.now()));
+            let timeout = match (timeout, limit) {
+                (Some(timeout), Some(limit)) => Some(timeout.min(limit)),
+                (timeout, limit) => timeout.or(limit),
+            };
             if timeout != Some(Duration::ZERO) && !self.inbox.sleep() {
                 Some(Duration::ZERO)
             } else {
@@ -554,6 +574,38 @@ impl<T> Hub<T> {
     /// The values that wait for descriptors, in no particular order. [`Hub::timers`] shows an example.
     pub fn waiters(&self) -> impl Iterator<Item = &T> {
         self.reactor.values()
+    }
+
+    /// The values that are ready, in the order of their turns, but for mail that has not been looked at.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.wake('x');
+    /// assert_eq!(hub.ready().collect::<Vec<_>>(), [&'x']);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ready(&self) -> impl Iterator<Item = &T> {
+        let now = self.ready.range(..self.batch);
+        let later = self.ready.range(self.batch..);
+        now.chain(&self.io).chain(later)
+    }
+
+    /// Whether nothing but mail can make anything ready: no value, no timer, nobody at a descriptor.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// assert!(hub.is_exhausted());
+    /// hub.at(hub.now(), ());
+    /// assert!(!hub.is_exhausted());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_exhausted(&self) -> bool {
+        self.ready_len() == 0
+            && self.timers.is_empty()
+            && self.reactor.waiting() == 0
+            && !self.inbox.has_mail()
     }
 
     /// How many values are ready, but for mail that has not been looked at.

@@ -93,6 +93,10 @@ pub struct Event {
     state: GilCell<State>,
 }
 
+impl hub::Waitable for Event {
+    const KIND: hub::Kind = hub::Kind::Event;
+}
+
 impl Event {
     /// An event that was not sent.
     pub fn fresh() -> Event {
@@ -146,7 +150,7 @@ impl Event {
         let key = self
             .state
             .with(py, |state| state.waiters.push(waiter, None));
-        let woken = hub::park(py, Reason::Event, deadline);
+        let woken = hub::park(py, Reason::Event.within(self), deadline);
         let entry = self.state.with(py, |state| state.waiters.remove(key));
         let told = entry.and_then(|entry| entry.data);
         match (woken, told) {

@@ -8,11 +8,14 @@
 //! wakes. Everything but the inbox is touched by the hub's own thread alone, with the GIL held.
 #![allow(unsafe_code)] // releases the GIL around the wait
 
+mod census;
+mod deadlock;
 mod descriptors;
 mod fork;
 mod report;
 mod view;
 mod warm;
+mod why;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,6 +36,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pub use census::{Glance, age, glance, record_spawn_stacks, records_spawn_stacks};
+pub use deadlock::{patience, set_patience};
 pub use descriptors::{
     io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token,
     prevent_multiple_readers, prevents_multiple_readers, release,
@@ -48,8 +53,9 @@ use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Role, Transfer, switch};
 use crate::object::{Object, Slot};
 use crate::thread::Thread;
+pub use why::{Kind, Target, Waitable, What, Why};
 
-/// Why a greenlet is parked.
+/// Why a greenlet is parked. `of` and `within` add for which object.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "each is the noun it waits for")]
 pub enum Reason {
@@ -119,6 +125,8 @@ pub struct Hub {
     stopping: Cell<bool>,
     /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | STOPS | ENDED`.
     hold: Cell<u8>,
+    /// Waits for nothing and was looked at: that is no deadlock, or was reported.
+    cleared: Cell<bool>,
     object: Slot,
     origin: fork::Origin,
 }
@@ -220,6 +228,7 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         running: Cell::new(false),
         stopping: Cell::new(false),
         hold: Cell::new(0),
+        cleared: Cell::new(false),
         object: Slot::new(None),
         origin: fork::Origin::default(),
     });
@@ -338,6 +347,10 @@ pub fn call_soon(py: Python<'_>, f: Callback, arg: Py<PyAny>) -> PyResult<()> {
 /// Starts the green thread `g` at `deadline`. May switch: no.
 pub fn start_at(py: Python<'_>, deadline: Instant, g: Object) -> PyResult<TimerHandle> {
     let hub = this(py)?;
+    if let Some(thread) = Thread::existing() {
+        hub.register_birth(thread, &g)
+            .map_err(|raised| raised.into_err(py))?;
+    }
     let key = hub.engine.borrow_mut().at(deadline, Wake::Start(g));
     Ok(hub.handle(key))
 }
@@ -454,8 +467,8 @@ impl Letter {
 
 /// Suspends the current greenlet until it is woken, the deadline comes, or somebody switches to it. May switch: yes.
 /// What is thrown into the greenlet is returned as the error. In the hub greenlet, another one becomes the hub.
-pub fn park(py: Python<'_>, reason: Reason, deadline: Option<Instant>) -> PyResult<Woken> {
-    let outcome = park_here(reason, deadline, |_, _| Ok(()), |_, ()| ());
+pub fn park(py: Python<'_>, why: impl Into<Why>, deadline: Option<Instant>) -> PyResult<Woken> {
+    let outcome = park_here(why, deadline, |_, _| Ok(()), |_, ()| ());
     let (mark, value, ()) = outcome.map_err(|raised| raised.into_err(py))?;
     Ok(woken(py, mark, value))
 }
@@ -471,7 +484,7 @@ fn woken(py: Python<'_>, mark: Mark, value: Object) -> Woken {
 /// `park` with what `before` arranges (given the hub and the park's wake-up) and `after` undoes.
 #[inline(always)]
 fn park_here<S, R>(
-    reason: Reason,
+    why: impl Into<Why>,
     deadline: Option<Instant>,
     before: impl FnOnce(&Hub, Wake) -> error::Result<S>,
     after: impl FnOnce(&Hub, S) -> R,
@@ -484,8 +497,10 @@ fn park_here<S, R>(
     }
     let greenlet = me.get();
     let number = greenlet.parks.get() + 1;
+    let why = why.into();
     greenlet.parks.set(number);
-    greenlet.reason.set(Some(reason));
+    greenlet.reason.set(Some(why.reason));
+    greenlet.what.set(why.what);
     greenlet.mark.set(Mark::None);
     let arranged = match before(&hub, Wake::Resume(me.object(), number)) {
         Ok(arranged) => arranged,
@@ -499,6 +514,9 @@ fn park_here<S, R>(
             .borrow_mut()
             .at(deadline, Wake::TimedOut(me.object(), number))
     });
+    if deadline.is_some() || !why.is_turn() {
+        greenlet.since.set(hub.tick());
+    }
     let result = hub.hand_off(thread, me);
     greenlet.reason.set(None);
     let mark = greenlet.mark.replace(Mark::None);
@@ -550,7 +568,9 @@ pub fn in_hub_greenlet(thread: &Thread) -> bool {
 /// Puts `g`, which was never started, into the next turn. May switch: no.
 #[inline]
 pub fn start_soon(thread: &Thread, g: Object) -> error::Result<()> {
-    get(thread)?.engine.borrow_mut().wake(Wake::Start(g));
+    let hub = get(thread)?;
+    hub.register_birth(thread, &g)?;
+    hub.engine.borrow_mut().wake(Wake::Start(g));
     Ok(())
 }
 
@@ -735,7 +755,9 @@ impl Hub {
 
     /// One wait for readiness, mail or the next deadline, with the GIL released if it blocks.
     fn wait(&self, thread: &Thread, me: Gr) -> error::Result<()> {
-        let mut wait: Wait = self.engine.borrow_mut().begin_wait();
+        let suspicion = self.suspicion(thread);
+        let limit = suspicion.as_ref().map(deadlock::Suspicion::limit);
+        let mut wait: Wait = self.engine.borrow_mut().begin_wait_within(limit);
         let result = if wait.would_block() {
             if wait.timeout().is_none() && self.main_is_left(thread) && self.is_done(thread, me) {
                 // SAFETY: the GIL is held.
@@ -758,10 +780,14 @@ impl Hub {
         self.hold.set(self.hold.get() | IN_CALL);
         // SAFETY: the GIL is held; runs handlers in the main thread only.
         let handled = unsafe { ffi::PyErr_CheckSignals() };
+        let examined = match handled {
+            0 => self.examine(suspicion),
+            _ => Err(Raised),
+        };
         if !self.has_resigned(me) {
             self.hold.set(self.hold.get() & !IN_CALL);
         }
-        if handled < 0 { Err(Raised) } else { Ok(()) }
+        examined
     }
 
     /// Acts on one wake-up in the hub greenlet. May switch: yes. An error ends the hub.
@@ -879,24 +905,29 @@ impl Hub {
 
 /// What a greenlet waits for, in words; `None` when it is not parked.
 pub fn reason_text(g: Gr) -> Option<String> {
-    Some(match g.get().reason.get()? {
-        Reason::Sleep => "sleep".to_owned(),
-        Reason::Fd {
-            fd,
-            interest: Interest::Read,
-        } => format!("read on descriptor {fd}"),
-        Reason::Fd {
-            fd,
-            interest: Interest::Write,
-        } => format!("write on descriptor {fd}"),
-        Reason::Event => "event".to_owned(),
-        Reason::Semaphore => "semaphore".to_owned(),
-        Reason::Lock => "lock".to_owned(),
-        Reason::Queue => "queue".to_owned(),
-        Reason::Join => "end of a green thread".to_owned(),
-        Reason::Pool => "place in a pool".to_owned(),
-        Reason::Other(noun) => noun.to_owned(),
+    let reason = g.get().reason.get()?;
+    Some(match reason {
+        Reason::Fd { fd, .. } => format!("{} on descriptor {fd}", noun_of(reason)),
+        _ => noun_of(reason).to_owned(),
     })
+}
+
+/// What a reason is called.
+pub fn noun_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Sleep => "sleep",
+        Reason::Fd { interest, .. } => match interest {
+            Interest::Read => "read",
+            Interest::Write => "write",
+        },
+        Reason::Event => "event",
+        Reason::Semaphore => "semaphore",
+        Reason::Lock => "lock",
+        Reason::Queue => "queue",
+        Reason::Join => "end of a green thread",
+        Reason::Pool => "place in a pool",
+        Reason::Other(noun) => noun,
+    }
 }
 
 /// Whether the hub's loop runs.
@@ -966,6 +997,8 @@ pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
         let number = greenlet.parks.get() + 1;
         greenlet.parks.set(number);
         greenlet.reason.set(Some(Reason::Other("kill")));
+        greenlet.what.set(What::NOTHING);
+        greenlet.since.set(hub.tick());
         hub.engine
             .borrow_mut()
             .wake(Wake::Resume(me.object(), number));

@@ -2,6 +2,7 @@
 
 mod call;
 mod capi;
+mod census;
 #[cfg(not(Py_3_12))]
 mod deep_sort;
 mod error;
@@ -53,6 +54,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hub_api::register(module)?;
     local::register(module)?;
     tpool::register(module)?;
+    census::register(module)?;
     socket::register(module)?;
     hosts::register(module)?;
     select::register(module)?;

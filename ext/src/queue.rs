@@ -68,6 +68,10 @@ pub struct LightQueue {
     state: GilCell<State>,
 }
 
+impl hub::Waitable for LightQueue {
+    const KIND: hub::Kind = hub::Kind::LightQueue;
+}
+
 /// Names looked up once.
 struct Names {
     full: Py<PyType>,

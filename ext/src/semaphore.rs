@@ -15,6 +15,7 @@ use pyo3::types::{PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::gil_cell::GilCell;
+use crate::greenlet;
 use crate::hub::{self, Reason, Waiter, Woken};
 use crate::wait_queue::WaitQueue;
 
@@ -31,6 +32,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
 
 struct State {
     counter: i64,
+    /// Serial of the greenlet that took a unit last, for who asks why others wait.
+    taker: u32,
     waiters: WaitQueue<()>,
 }
 
@@ -48,6 +51,7 @@ impl State {
         let free = self.counter > 0;
         if free {
             self.counter -= 1;
+            self.taker = greenlet::current_serial();
         }
         free
     }
@@ -71,6 +75,10 @@ pub struct Semaphore {
     reason: Reason,
 }
 
+impl hub::Waitable for Semaphore {
+    const KIND: hub::Kind = hub::Kind::Semaphore;
+}
+
 impl Semaphore {
     /// A semaphore with this many units, which may be negative after `GreenPool.resize`.
     pub fn with_counter(counter: i64, reason: Reason) -> Semaphore {
@@ -78,10 +86,16 @@ impl Semaphore {
             live: true,
             state: GilCell::new(State {
                 counter,
+                taker: 0,
                 waiters: WaitQueue::new(),
             }),
             reason,
         }
+    }
+
+    /// Serial of the greenlet that took a unit last; 0 if nobody did.
+    pub fn taker(&self, py: Python<'_>) -> u32 {
+        self.state.with(py, |state| state.taker)
     }
 
     /// Units that are free.
@@ -139,7 +153,7 @@ impl Semaphore {
             key
         });
         loop {
-            let woken = hub::park(py, self.reason, deadline);
+            let woken = hub::park(py, self.reason.within(self), deadline);
             let done = match woken {
                 Ok(Woken::TimedOut) => Some(Ok(false)),
                 Err(error) => Some(Err(error)),

@@ -13,7 +13,9 @@ use std::rc::Rc;
 
 use eventlet::stack::{Config, Stack};
 use pyo3::ffi;
+use pyo3::prelude::*;
 
+use crate::gil_cell::GilCell;
 use crate::greenlet::{Gr, Greenlet};
 use crate::object::{Object, Slot};
 use crate::pystate;
@@ -43,6 +45,8 @@ pub struct Thread {
     pub unwanted: Slot,
     /// False after the thread's end.
     pub alive: Cell<bool>,
+    /// What `threading.get_ident()` calls it.
+    pub ident: std::ffi::c_ulong,
     /// The thread's hub, `None` before its first use.
     pub hub: RefCell<Option<Rc<crate::hub::Hub>>>,
 }
@@ -61,6 +65,18 @@ thread_local! {
 
 /// Threads that have a main greenlet now (`get_total_main_greenlets`).
 static MAIN_GREENLETS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// The threads that have begun and not ended.
+static ALL: GilCell<Vec<*const Thread>> = GilCell::new(Vec::new());
+
+fn with_all<R>(f: impl FnOnce(&mut Vec<*const Thread>) -> R) -> R {
+    // SAFETY: every caller holds the GIL.
+    ALL.with(unsafe { Python::assume_attached() }, f)
+}
+
+unsafe extern "C" {
+    fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
+}
 
 const CAPSULE: &CStr = c"greenlet._thread";
 
@@ -102,6 +118,16 @@ impl Thread {
         unsafe { Rc::from_raw(self) }
     }
 
+    /// Those of all OS threads, the oldest first.
+    pub fn all() -> Vec<Rc<Thread>> {
+        with_all(|all| {
+            all.iter()
+                // SAFETY: in the list from its beginning to its end, so its capsule's count is alive.
+                .map(|thread| unsafe { &**thread }.counted())
+                .collect()
+        })
+    }
+
     #[cold]
     fn begin() -> Option<&'static Thread> {
         // SAFETY: the GIL is held by every caller, so there is a current thread state.
@@ -119,6 +145,8 @@ impl Thread {
             condemned: RefCell::new(Vec::new()),
             unwanted: Slot::new(None),
             alive: Cell::new(true),
+            // SAFETY: no preconditions.
+            ident: unsafe { PyThread_get_thread_ident() },
             hub: RefCell::new(None),
         });
         Gr::from_object(&main)
@@ -154,6 +182,7 @@ impl Thread {
                 return None;
             }
         }
+        with_all(|all| all.push(raw));
         // SAFETY: counted by the capsule.
         Some(unsafe { &*raw })
     }
@@ -171,6 +200,7 @@ impl Thread {
             CURRENT.set(ptr::null());
         }
         MAIN_GREENLETS.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        with_all(|all| all.retain(|other| !ptr::eq(*other, self)));
         self.attention.set(0);
         drop(self.tracer.take());
         let condemned = self.condemned.take();

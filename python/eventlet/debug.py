@@ -4,22 +4,28 @@ import inspect
 import linecache
 import os
 import re
+import signal
 import sys
 
 from greenlet import _core
 
-from eventlet import hubs
+from eventlet import _census, hubs
 
 __all__ = [
+    "dump_on_signal",
     "format_asyncio_info",
     "format_hub_listeners",
     "format_hub_timers",
+    "format_threads",
     "format_threads_info",
     "hub_blocking_detection",
+    "hub_deadlock_detection",
     "hub_exceptions",
     "hub_listener_stacks",
     "hub_prevent_multiple_readers",
     "hub_timer_stacks",
+    "print_threads",
+    "spawn_stacks",
     "spew",
     "tpool_exceptions",
     "unspew",
@@ -119,6 +125,61 @@ def format_threads_info():
     return os.linesep.join(["THREADS:", repr(threading._active)])
 
 
+def format_threads():
+    """Return a text that lists every greenlet of every OS thread: stack, age, what it waits for, who spawned it.
+
+    *May switch: no.*
+
+    >>> "main greenlet" in format_threads()
+    True
+    """
+    return _format(sys._getframe().f_back)
+
+
+def _format(frame):
+    return "\n".join(_census.Census(frame).format()) + "\n"
+
+
+def print_threads(file=None):
+    """Write what `format_threads` returns to *file*, a text file; None is `sys.stderr`. *May switch: no.*
+
+    >>> print_threads(sys.stdout)  # doctest: +ELLIPSIS
+    OS thread MainThread ...
+    """
+    _census.write(_format(sys._getframe().f_back), file)
+
+
+def dump_on_signal(signum=signal.SIGUSR1, file=None):
+    """Write what `format_threads` returns to *file* whenever the process gets the signal *signum*.
+
+    None is `sys.stderr` of that moment. It also works while a green thread computes and never yields; only C
+    code that does not return to the interpreter delays it. Returns the previous handler, for
+    `signal.signal`. Raises ValueError outside of the main thread and for what is no signal. *May switch: no.*
+
+    >>> previous = dump_on_signal(signal.SIGUSR2)
+    >>> _ = signal.signal(signal.SIGUSR2, previous)
+    """
+
+    def dump(signum, frame):
+        _census.write(_format(frame), file)
+
+    return signal.signal(signum, dump)
+
+
+def spawn_stacks(state=True):
+    """Let green threads that are spawned from now on remember the stack of their spawner, or not.
+
+    `format_threads` shows it. Costs about a microsecond and a list per spawn. Returns what was set before.
+    Counts for the whole process. *May switch: no.*
+
+    >>> spawn_stacks(True)
+    False
+    >>> spawn_stacks(False)
+    True
+    """
+    return _core.record_spawn_stacks(bool(state))
+
+
 def hub_listener_stacks(state=False):
     """Let listeners of descriptors remember where they were made, or not. *May switch: no.*"""
     hubs.get_hub().set_debug_listeners(state)
@@ -154,6 +215,20 @@ def tpool_exceptions(state=False):
     from eventlet import tpool
 
     tpool.QUIET = not state
+
+
+def hub_deadlock_detection(state=True, after=1.0):
+    """Report a hub that nothing can wake any more, or not; it is on at first.
+
+    Once such a hub has waited for *after* seconds, a report goes to `sys.stderr`: who waits for whom, and
+    what `format_threads` returns. While other OS threads live or the program handles signals, which may
+    wake somebody, only a cycle of locks or of waits for the end of green threads is reported. Counts for
+    the whole process. Raises ValueError for an *after* that is not positive. *May switch: no.*
+
+    >>> hub_deadlock_detection(False)
+    >>> hub_deadlock_detection(True)
+    """
+    _core.deadlock_patience(float(after) if state else None)
 
 
 def hub_blocking_detection(state=False, resolution=1):

@@ -19,7 +19,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use eventlet::fiber::Fiber;
 use eventlet::stack::Stack;
@@ -105,7 +105,20 @@ pub struct Greenlet {
     pub mark: Cell<crate::hub::Mark>,
     /// Why it is parked now; `None` when it is not.
     pub reason: Cell<Option<crate::hub::Reason>>,
+    /// For which object it is parked, while `reason` is set.
+    pub what: Cell<crate::hub::What>,
+    /// Tells it from every other greenlet of the process; names one that is gone.
+    pub serial: u32,
+    /// The serial of whoever spawned it; 0 for a greenlet that the hub did not start.
+    pub spawner: Cell<u32>,
+    /// When it was spawned and when it parked last, in ticks of `hub::Hub::tick`; 0 for never.
+    pub born: Cell<u32>,
+    #[allow(missing_docs, reason = "see `born`")]
+    pub since: Cell<u32>,
 }
+
+/// The serial of the next greenlet.
+static SERIALS: AtomicU32 = AtomicU32::new(1);
 
 /// A counted `Thread` pointer that can be changed through a shared reference.
 pub struct ThreadSlot(Cell<*const Thread>);
@@ -235,6 +248,9 @@ impl Gr {
 
 impl Greenlet {
     fn fresh(main: bool) -> Greenlet {
+        // A plain load and store: every greenlet is made with the GIL held.
+        let serial = SERIALS.load(Ordering::Relaxed);
+        SERIALS.store(serial.wrapping_add(1).max(1), Ordering::Relaxed);
         Greenlet {
             fiber: UnsafeCell::new(Fiber::running()),
             state: UnsafeCell::new(PyState::new()),
@@ -251,6 +267,11 @@ impl Greenlet {
             parks: Cell::new(0),
             mark: Cell::new(crate::hub::Mark::None),
             reason: Cell::new(None),
+            what: Cell::new(crate::hub::What::NOTHING),
+            serial,
+            spawner: Cell::new(0),
+            born: Cell::new(0),
+            since: Cell::new(0),
         }
     }
 
@@ -399,6 +420,22 @@ pub fn current() -> Result<Gr> {
         thread.execute_condemned();
     }
     Ok(thread.current.get())
+}
+
+/// The serial of the running greenlet.
+#[inline(always)]
+pub fn current_serial() -> u32 {
+    Thread::existing().map_or_else(first_serial, |thread| thread.current.get().get().serial)
+}
+
+/// `current_serial` in a thread that has not used greenlets yet; 0 without memory for its main greenlet.
+#[cold]
+fn first_serial() -> u32 {
+    let Some(thread) = Thread::get() else {
+        drop(error::Pending::take());
+        return 0;
+    };
+    thread.current.get().get().serial
 }
 
 /// Adds the type, the exceptions and the functions that belong to them.

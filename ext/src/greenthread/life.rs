@@ -160,6 +160,13 @@ pub struct Life {
 }
 
 impl Life {
+    /// What it will call; `None` once it has started.
+    pub fn function(&self) -> Option<Object> {
+        // SAFETY: a plain read: nobody changes the cell meanwhile, and cloning a reference runs no code.
+        let call = unsafe { &*self.call.as_ptr() };
+        call.as_ref().map(|call| call.function.clone())
+    }
+
     /// Visits what it keeps, for the cyclic collector.
     ///
     /// # Safety
@@ -378,7 +385,7 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
         }
         let waiter = Waiter::current(py).map_err(|error| Raised::from_err(py, error))?;
         life.waiters.borrow_mut().push(waiter.clone());
-        let woken = hub::park(py, Reason::Join, None);
+        let woken = hub::park(py, Reason::Join.of(me), None);
         if life.outcome.borrow().is_none() {
             let mine = waiter.greenlet().as_ptr();
             life.waiters

@@ -259,7 +259,7 @@ impl LightQueue {
         let py = slf.py();
         LightQueue::balance(slf)?;
         loop {
-            let woken = hub::park(py, Reason::Queue, deadline)?;
+            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline)?;
             let told = slf.get().state.with(py, |state| {
                 state.getters.get_mut(key).and_then(Option::take)
             });
@@ -314,7 +314,7 @@ impl LightQueue {
         let py = slf.py();
         LightQueue::balance(slf)?;
         loop {
-            let woken = hub::park(py, Reason::Queue, deadline)?;
+            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline)?;
             let taken = slf.get().state.with(py, |state| {
                 state.putters.get_mut(key).is_none_or(|item| item.is_none())
             });

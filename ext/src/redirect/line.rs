@@ -60,7 +60,7 @@ pub fn wait(
                 Some(deadline.map_or(next, |deadline| deadline.min(next)))
             }
         };
-        let outcome = match hub::park(py, reason, until) {
+        let outcome = match hub::park(py, reason.at(object), until) {
             Ok(Woken::TimedOut) if until == deadline => {
                 leave(py, object, key, false);
                 // One last question: what came while others ran is taken rather than left.
