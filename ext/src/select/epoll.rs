@@ -277,11 +277,11 @@ fn mask(value: &Bound<'_, PyAny>) -> PyResult<u32> {
 pub struct Set(OwnedFd);
 
 impl Set {
-    /// Of what poll(2) is asked for. What it has reported already, in vain, is not watched.
+    /// Of what poll(2) is asked for.
     pub fn of(fds: &[libc::pollfd]) -> io::Result<Set> {
         let set = Set(create()?);
         for (index, fd) in fds.iter().enumerate() {
-            if fd.revents != 0 || fds[..index].iter().any(|other| other.fd == fd.fd) {
+            if fds[..index].iter().any(|other| other.fd == fd.fd) {
                 continue;
             }
             let same = fds[index..].iter().filter(|other| other.fd == fd.fd);

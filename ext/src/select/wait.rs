@@ -79,34 +79,41 @@ fn ask(fds: &mut [libc::pollfd]) -> PyResult<()> {
 
 /// Parks until it is worth asking again.
 fn park(py: Python<'_>, fds: &[libc::pollfd], deadline: Option<Instant>) -> PyResult<Woken> {
-    let plain = |fd: &libc::pollfd| {
-        let rest = fd.events & !(READ | WRITE | libc::POLLPRI);
-        let wanted = fd.events & (READ | WRITE) != 0;
-        let urgent_only = fd.events & libc::POLLPRI != 0 && fd.events & READ == 0;
-        // What is reported already is not what is waited for (a hang-up, to a writer): it would wake us at once.
-        wanted && rest == 0 && !urgent_only && fd.revents == 0
-    };
-    if fds.iter().all(plain) {
-        return hub::park_any(py, &interests(fds), deadline);
-    }
+    let (mut interests, others) = interests(fds);
     #[cfg(target_os = "linux")]
-    {
-        let set = super::epoll::Set::of(fds).map_err(|error| system_error(&error))?;
-        hub::park_any(py, &[(set.fd(), Interest::Read)], deadline)
+    if !others.is_empty() {
+        let set = super::epoll::Set::of(&others).map_err(|error| system_error(&error))?;
+        interests.push((set.fd(), Interest::Read));
+        return hub::park_any(py, &interests, deadline);
     }
-    #[cfg(not(target_os = "linux"))]
-    hub::park_any(py, &interests(fds), deadline)
+    // Elsewhere: as near as the hub comes.
+    for fd in &others {
+        interests.push((fd.fd, Interest::Read));
+    }
+    hub::park_any(py, &interests, deadline)
 }
 
-fn interests(fds: &[libc::pollfd]) -> Vec<(c_int, Interest)> {
+/// What the hub can wait for, and what it does not tell apart.
+fn interests(fds: &[libc::pollfd]) -> (Vec<(c_int, Interest)>, Vec<libc::pollfd>) {
     let mut interests = Vec::with_capacity(fds.len());
+    let mut others = Vec::new();
     for fd in fds {
-        if fd.events & (READ | libc::POLLPRI) != 0 {
-            interests.push((fd.fd, Interest::Read));
+        // What is reported already is not what is waited for (a hang-up, to a writer): it would wake us at once.
+        if fd.revents != 0 {
+            continue;
+        }
+        if fd.events & READ != 0 {
+            interests.push((fd.fd, Interest::Read)); // wakes for urgent data as well
         }
         if fd.events & WRITE != 0 {
             interests.push((fd.fd, Interest::Write));
         }
+        let rest = fd.events & !(READ | WRITE | libc::POLLPRI);
+        let urgent = fd.events & libc::POLLPRI != 0;
+        let reads = |other: &libc::pollfd| other.fd == fd.fd && other.events & READ != 0;
+        if rest != 0 || fd.events == 0 || (urgent && !fds.iter().any(reads)) {
+            others.push(*fd);
+        }
     }
-    interests
+    (interests, others)
 }
