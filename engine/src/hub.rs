@@ -369,6 +369,25 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Has the kernel asked before the next turn, if nothing is ready and somebody waits for a descriptor.
+    ///
+    /// For who yields: the others that it lets run may be those whose descriptors are ready.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::<char>::new()?;
+    /// hub.ask_if_idle(); // nobody waits
+    /// hub.wake('x');
+    /// assert_eq!(hub.next(), Some('x'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn ask_if_idle(&mut self) {
+        if self.ready.is_empty() && self.io.is_empty() && self.reactor.waiting() > 0 {
+            self.since_poll = POLL_EVERY;
+        }
+    }
+
     /// Begins a turn, if anything is ready and the kernel need not be asked before.
     #[inline(always)]
     fn begin_turn(&mut self) -> bool {

@@ -537,7 +537,9 @@ pub fn yield_now() -> error::Result<Object> {
         Reason::Sleep,
         None,
         |hub, wake| {
-            hub.engine.borrow_mut().wake(wake);
+            let mut engine = hub.engine.borrow_mut();
+            engine.ask_if_idle();
+            engine.wake(wake);
             Ok(())
         },
         |_, ()| (),

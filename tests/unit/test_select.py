@@ -368,3 +368,15 @@ def test_selectors_timeout(pair):
     with selectors.DefaultSelector() as selector:
         selector.register(pair[0], selectors.EVENT_READ)
         assert selector.select(0.01) == []
+
+
+@ours
+def test_a_lone_yield_sees_what_is_ready(pair):
+    a, b = pair
+    got = []
+    g = eventlet.spawn(lambda: got.append(a.recv(1)))
+    eventlet.sleep(0)
+    b.send(b"x")
+    eventlet.sleep(0)
+    assert got == [b"x"]
+    g.wait()
