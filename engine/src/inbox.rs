@@ -147,6 +147,20 @@ impl<T> Inbox<T> {
         is_node(self.head.load(Ordering::Acquire))
     }
 
+    /// Whether what is sent may still be read: false for good after [`Inbox::close`].
+    ///
+    /// ```
+    /// let inbox = eventlet::inbox::Inbox::<u8>::new()?;
+    /// assert!(inbox.is_open());
+    /// inbox.close(&mut Vec::new());
+    /// assert!(!inbox.is_open());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.head.load(Ordering::Acquire) != closed()
+    }
+
     /// Moves everything out, appending it to `mail` in the order in which it was sent.
     ///
     /// The owner counts as awake afterwards. The type shows an example.

@@ -123,6 +123,8 @@ impl Event {
                 "Trying to re-send() an already-triggered event.",
             ));
         }
+        let lost = self.state.with(py, |state| state.waiters.forget_lost());
+        drop(lost);
         self.state.with(py, |state| {
             let State { sent, waiters } = state;
             let sent = sent.insert(outcome);

@@ -140,6 +140,15 @@ const STOPS: u8 = 8;
 /// `Hub::hold`: the hub greenlet has ended. Children of it must find a new one when they finish.
 const ENDED: u8 = 4;
 
+/// Hubs that have ended: tells wait queues when to look for greenlets that never run again.
+static ENDED_HUBS: AtomicU64 = AtomicU64::new(0);
+
+/// Number of hubs of this process that have ended.
+#[inline(always)]
+pub fn ended_hubs() -> u64 {
+    ENDED_HUBS.load(Ordering::Relaxed)
+}
+
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 /// Doors of all hubs, for threads that close descriptors or cancel timers of another one's.
@@ -162,6 +171,7 @@ impl Hub {
     /// Nobody can send to this hub any more.
     fn close_door(&self) {
         doors(|doors| doors.remove(&self.serial));
+        ENDED_HUBS.fetch_add(1, Ordering::Relaxed);
         let mut mail = Vec::new();
         self.inbox.close(&mut mail);
         drop(mail);
@@ -384,6 +394,36 @@ pub fn forward(serial: u64, wake: Wake) {
     }
 }
 
+/// Has `f(arg())` called in the hub of the OS thread that `g` belongs to, if that is not the calling one and has a
+/// hub; else false, and nothing happens. May switch: no.
+pub fn call_in_owner(
+    g: Gr,
+    f: Callback,
+    arg: impl FnOnce() -> PyResult<Py<PyAny>>,
+) -> PyResult<bool> {
+    let owner = g.get().lineage();
+    let here = Thread::existing().map_or(std::ptr::null(), std::ptr::from_ref);
+    if owner == here {
+        return Ok(false);
+    }
+    // SAFETY: null, or counted by `g` or by an ancestor of it.
+    let Some(owner) = (unsafe { owner.as_ref() }) else {
+        return Ok(false);
+    };
+    let door = owner
+        .hub
+        .borrow()
+        .as_ref()
+        .map(|hub| Arc::clone(&hub.inbox));
+    match door {
+        Some(door) => {
+            let call = Wake::Call(f, arg()?);
+            Ok(door.send(call).map_err(drop).is_ok())
+        }
+        None => Ok(false),
+    }
+}
+
 /// Who is to be woken: a greenlet in its next park.
 #[derive(Clone)]
 pub struct Waiter {
@@ -429,8 +469,11 @@ impl Waiter {
         self.door.send(wake).is_ok()
     }
 
-    /// Whether the greenlet is in that park, or about to begin it.
+    /// Whether the greenlet is in that park, or about to begin it, and will ever run again.
     pub fn is_waiting(&self, _py: Python<'_>) -> bool {
+        if !self.door.is_open() {
+            return false;
+        }
         let greenlet = Gr::from_object(&self.greenlet).get();
         let parks = greenlet.parks.get();
         (parks == self.park && greenlet.reason.get().is_some()) || parks + 1 == self.park
@@ -439,6 +482,17 @@ impl Waiter {
     /// The greenlet.
     pub fn greenlet(&self) -> &Object {
         &self.greenlet
+    }
+
+    /// Whether its hub has ended, so that the greenlet never runs again.
+    pub fn is_lost(&self) -> bool {
+        !self.door.is_open()
+    }
+
+    /// Whether it belongs to the calling thread's hub.
+    pub fn is_local(&self, _py: Python<'_>) -> bool {
+        let hub = Thread::existing().map(|thread| thread.hub.borrow());
+        hub.is_some_and(|hub| hub.as_ref().is_some_and(|hub| hub.serial == self.serial))
     }
 
     /// Its wake-up, made ahead for a thread that will not hold the GIL.

@@ -4,14 +4,17 @@
 //! which a subclass may override; the container of our own classes is worked on directly. A putter that must wait
 //! leaves its item in its queue entry. Invariant (`balance`): at least as many getters are woken as there are items
 //! for them, and as many putters as there is room, or all of them. A woken greenlet looks again when it runs, so
-//! that nothing is lost if it is killed or somebody was faster.
+//! that nothing is lost if it is killed or somebody was faster. Where changing the container runs Python code, one
+//! greenlet at a time does so (`turn`), since other OS threads may run meanwhile.
 //!
 //! A queue of size 0 is a channel: an item goes from the entry of a waiting putter straight to a getter.
 
 mod orders;
 mod tasks;
 mod transfer;
+mod turn;
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PySet, PyTuple, PyType};
@@ -25,6 +28,7 @@ use crate::gil_cell::GilCell;
 use crate::hub;
 use crate::semaphore::Truth;
 use crate::wait_queue::WaitQueue;
+use turn::Turn;
 
 /// How the items are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ struct State {
     putters: WaitQueue<Option<Py<PyAny>>>,
     /// Of a `Queue`: tasks put and not done, and the event that ends `join`.
     tasks: Option<(i64, Py<Event>)>,
+    /// Whether `shutdown` was called.
+    shut: bool,
 }
 
 /// Items that green threads put and get, without the accounting of tasks that `Queue` has.
@@ -66,6 +72,7 @@ pub struct LightQueue {
     /// False in memory that is not filled in yet (see `Event`).
     live: bool,
     state: GilCell<State>,
+    turn: Turn,
 }
 
 impl hub::Waitable for LightQueue {
@@ -76,6 +83,7 @@ impl hub::Waitable for LightQueue {
 struct Names {
     full: Py<PyType>,
     empty: Py<PyType>,
+    shut: Py<PyType>,
     deque: Py<PyAny>,
     heappush: Py<PyAny>,
     heappop: Py<PyAny>,
@@ -89,6 +97,10 @@ fn names(py: Python<'_>) -> PyResult<&Names> {
         Ok(Names {
             full: queue.getattr("Full")?.cast_into::<PyType>()?.unbind(),
             empty: queue.getattr("Empty")?.cast_into::<PyType>()?.unbind(),
+            shut: match queue.getattr("ShutDown") {
+                Ok(class) => class.cast_into::<PyType>()?.unbind(),
+                Err(_) => own_shut_down(py)?, // CPython before 3.13
+            },
             deque: py.import("collections")?.getattr("deque")?.unbind(),
             heappush: heapq.getattr("heappush")?.unbind(),
             heappop: heapq.getattr("heappop")?.unbind(),
@@ -96,18 +108,35 @@ fn names(py: Python<'_>) -> PyResult<&Names> {
     })
 }
 
-fn full(py: Python<'_>) -> PyErr {
-    names(py).map_or_else(
-        |error| error,
-        |names| PyErr::from_type(names.full.bind(py).clone(), ()),
+fn own_shut_down(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let base = py.get_type::<PyException>();
+    let text = c"Raised by `put` and `get` of a queue that was shut down.";
+    PyErr::new_type(
+        py,
+        c"eventlet.queue.ShutDown",
+        Some(text),
+        Some(&base),
+        None,
     )
 }
 
-fn empty(py: Python<'_>) -> PyErr {
+fn error(py: Python<'_>, class: fn(&Names) -> &Py<PyType>) -> PyErr {
     names(py).map_or_else(
         |error| error,
-        |names| PyErr::from_type(names.empty.bind(py).clone(), ()),
+        |names| PyErr::from_type(class(names).bind(py).clone(), ()),
     )
+}
+
+fn full(py: Python<'_>) -> PyErr {
+    error(py, |names| &names.full)
+}
+
+fn empty(py: Python<'_>) -> PyErr {
+    error(py, |names| &names.empty)
+}
+
+fn shut_down(py: Python<'_>) -> PyErr {
+    error(py, |names| &names.shut)
 }
 
 #[pymethods]
@@ -149,7 +178,7 @@ impl LightQueue {
     /// Put *item* in; wait while the queue is full.
     ///
     /// *timeout* is in seconds, None for ever. Raises `Full` when it is over, or at once if *block* is false (the
-    /// timeout then does not count). *May switch: yes.*
+    /// timeout then does not count), and `ShutDown` after `shutdown`. *May switch: yes.*
     #[pyo3(signature = (item, block=Truth(true), timeout=None), text_signature = "(self, item, block=True, timeout=None)")]
     fn put<'py>(
         slf: &Bound<'py, Self>,
@@ -158,8 +187,10 @@ impl LightQueue {
         timeout: Option<f64>,
     ) -> PyResult<()> {
         let py = slf.py();
-        if LightQueue::has_room(slf)? {
-            LightQueue::store(slf, item)?;
+        if slf.get().is_shut(py) {
+            return Err(shut_down(py));
+        }
+        if LightQueue::try_store(slf, item)? {
             return LightQueue::balance(slf);
         }
         if !block.0 {
@@ -180,7 +211,7 @@ impl LightQueue {
     /// Take an item out and return it; wait while there is none.
     ///
     /// *timeout* is in seconds, None for ever. Raises `Empty` when it is over, or at once if *block* is false (the
-    /// timeout then does not count). *May switch: yes.*
+    /// timeout then does not count), and `ShutDown` after `shutdown` when the last item is out. *May switch: yes.*
     #[pyo3(signature = (block=Truth(true), timeout=None), text_signature = "(self, block=True, timeout=None)")]
     fn get<'py>(
         slf: &Bound<'py, Self>,
@@ -190,6 +221,9 @@ impl LightQueue {
         let py = slf.py();
         if let Some(item) = LightQueue::try_fetch(slf)? {
             return Ok(item);
+        }
+        if slf.get().is_shut(py) {
+            return Err(shut_down(py));
         }
         if !block.0 {
             return Err(empty(py));
@@ -225,6 +259,39 @@ impl LightQueue {
     fn resize(slf: &Bound<'_, Self>, size: Option<i64>) -> PyResult<()> {
         slf.get().state.with(slf.py(), |state| state.maxsize = size);
         LightQueue::balance(slf)
+    }
+
+    /// Have `put` raise `ShutDown` from now on, and `get` when no item is left; whoever waits in them is woken.
+    ///
+    /// With *immediate* true what is in the queue is dropped, and counts as done for `join`. As
+    /// `queue.Queue.shutdown` of CPython 3.13 and later, on every version. *May switch: no.*
+    ///
+    /// >>> from eventlet.queue import Queue
+    /// >>> queue = Queue()
+    /// >>> queue.put("tea")
+    /// >>> queue.shutdown()
+    /// >>> queue.get(), queue.is_shutdown
+    /// ('tea', True)
+    #[pyo3(signature = (immediate=Truth(false)), text_signature = "(self, immediate=False)")]
+    fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().state.with(py, |state| state.shut = true);
+        let dropped = if immediate.0 {
+            LightQueue::drain(slf)
+        } else {
+            Ok(())
+        };
+        slf.get().state.with(py, |state| {
+            state.getters.wake_all(py, |_| ());
+            state.putters.wake_all(py, |_| ());
+        });
+        dropped
+    }
+
+    /// Whether `shutdown` was called.
+    #[getter]
+    fn is_shutdown(&self, py: Python<'_>) -> bool {
+        self.is_shut(py)
     }
 
     /// Number of green threads that wait in `put`.
@@ -362,6 +429,8 @@ impl LightQueue {
 
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("QueueShutDown", names(py)?.shut.bind(py))?;
     module.add_class::<LightQueue>()?;
     module.add_class::<Queue>()?;
     module.add_class::<PriorityQueue>()?;

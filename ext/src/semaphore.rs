@@ -105,12 +105,20 @@ impl Semaphore {
 
     /// Units less the greenlets that wait for one.
     pub fn surplus(&self, py: Python<'_>) -> i64 {
-        self.state
-            .with(py, |state| state.counter - state.waiters.len() as i64)
+        let (counter, waiters) = self.numbers(py);
+        counter - waiters as i64
+    }
+
+    /// Passes over those who never run again.
+    #[inline]
+    fn forget_lost(&self, py: Python<'_>) {
+        let lost = self.state.with(py, |state| state.waiters.forget_lost());
+        drop(lost);
     }
 
     /// Adds `difference` to the counter; wakes waiters if there are units for them.
     pub fn add(&self, py: Python<'_>, difference: i64) {
+        self.forget_lost(py);
         self.state.with(py, |state| {
             state.counter = state.counter.saturating_add(difference);
             state.grant(py);
@@ -147,6 +155,7 @@ impl Semaphore {
             Err(_) if crate::process::finalizing() => return Ok(self.try_take(py)),
             Err(error) => return Err(error),
         };
+        self.forget_lost(py);
         let key = self.state.with(py, |state| {
             let key = state.waiters.push(waiter, ());
             state.grant(py);
@@ -177,6 +186,7 @@ impl Semaphore {
                 return result;
             }
             let waiter = Waiter::current(py)?;
+            self.forget_lost(py);
             let old = self.state.with(py, |state| {
                 let old = state.waiters.wait_again(key, waiter);
                 state.grant(py);
@@ -208,6 +218,7 @@ impl Semaphore {
     }
 
     fn numbers(&self, py: Python<'_>) -> (i64, usize) {
+        self.forget_lost(py);
         self.state
             .with(py, |state| (state.counter, state.waiters.len()))
     }

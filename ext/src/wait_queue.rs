@@ -4,6 +4,7 @@
 //! of arrival, or *woken* (it has been put into its hub's next batch and has not run since). Whoever parks pushes
 //! its entry first and removes it itself when `park` returns, whatever the reason; so a greenlet that is killed
 //! between its wake-up and its turn leaves the queue in order, and the primitive can pass on what it was given.
+//! Greenlets whose hub has ended never come back for their entry: these are *lost*; `forget_lost` takes them out.
 //!
 //! In the child of a fork nobody who waited exists any more: the first operation there forgets them all, with what
 //! they were told, and releases nothing of it.
@@ -22,7 +23,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     index: u32,
-    epoch: u32,
+    serial: u32,
 }
 
 /// What one parked greenlet left in the queue.
@@ -35,6 +36,8 @@ pub struct Entry<T> {
 
 struct Node<T> {
     entry: Option<Entry<T>>,
+    /// Tells this entry from the next one in this place.
+    serial: u32,
     woken: bool,
     previous: u32,
     next: u32,
@@ -59,9 +62,11 @@ impl List {
 pub struct WaitQueue<T> {
     nodes: Vec<Node<T>>,
     free: u32,
-    epoch: u32,
+    serial: u32,
     /// How often the process had been forked when the entries were made.
     forks: u32,
+    /// Hubs that had ended when lost entries were last looked for.
+    ended_hubs: u64,
     waiting: List,
     woken: List,
 }
@@ -78,8 +83,9 @@ impl<T> WaitQueue<T> {
         WaitQueue {
             nodes: Vec::new(),
             free: NONE,
-            epoch: 0,
+            serial: 0,
             forks: 0,
+            ended_hubs: 0,
             waiting: List::EMPTY,
             woken: List::EMPTY,
         }
@@ -114,8 +120,13 @@ impl<T> WaitQueue<T> {
     /// Adds a greenlet that is about to park, at the end.
     pub fn push(&mut self, waiter: Waiter, data: T) -> Key {
         self.forget_parent();
+        if self.is_empty() {
+            self.ended_hubs = hub::ended_hubs(); // nobody in it can be lost
+        }
+        self.serial = self.serial.wrapping_add(1);
         let node = Node {
             entry: Some(Entry { waiter, data }),
+            serial: self.serial,
             woken: false,
             previous: NONE,
             next: NONE,
@@ -129,19 +140,22 @@ impl<T> WaitQueue<T> {
             self.nodes[index as usize] = node;
             index
         };
-        self.append(index);
+        self.attach_last(index, false);
         Key {
             index,
-            epoch: self.epoch,
+            serial: self.serial,
         }
+    }
+
+    fn node_mut(&mut self, key: Key) -> Option<&mut Node<T>> {
+        self.forget_parent();
+        let node = self.nodes.get_mut(key.index as usize)?;
+        (node.serial == key.serial && node.entry.is_some()).then_some(node)
     }
 
     /// Takes the entry out; `None` if the queue was cleared meanwhile. The caller drops it outside of the cell.
     pub fn remove(&mut self, key: Key) -> Option<Entry<T>> {
-        self.forget_parent();
-        if key.epoch != self.epoch {
-            return None;
-        }
+        self.node_mut(key)?;
         self.unlink(key.index);
         let node = &mut self.nodes[key.index as usize];
         node.next = self.free;
@@ -149,40 +163,78 @@ impl<T> WaitQueue<T> {
         node.entry.take()
     }
 
-    /// Puts an entry back to the front of the waiting ones with a waiter for its next park; gives the old waiter
+    /// Has the entry wait for the next park of its greenlet, in the order in which they came. Gives the old waiter
     /// to be dropped. `Err` gives the new one back if the queue was cleared meanwhile.
     pub fn wait_again(&mut self, key: Key, waiter: Waiter) -> Result<Waiter, Waiter> {
-        self.forget_parent();
-        if key.epoch != self.epoch {
+        let Some(node) = self.node_mut(key) else {
             return Err(waiter);
+        };
+        if node.woken {
+            self.unlink(key.index);
+            self.insert_by_age(key.index);
         }
-        self.unlink(key.index);
-        self.prepend(key.index);
-        let entry = self.nodes[key.index as usize]
-            .entry
-            .as_mut()
-            .expect("the key names a live entry");
+        let entry = self.nodes[key.index as usize].entry.as_mut();
+        let entry = entry.expect("the key names a live entry");
         Ok(std::mem::replace(&mut entry.waiter, waiter))
+    }
+
+    /// Takes the entries out of those who never run again. The caller drops them outside of the cell.
+    #[must_use]
+    #[inline]
+    pub fn forget_lost(&mut self) -> Vec<Entry<T>> {
+        if self.ended_hubs == hub::ended_hubs() {
+            return Vec::new();
+        }
+        self.find_lost()
+    }
+
+    #[cold]
+    fn find_lost(&mut self) -> Vec<Entry<T>> {
+        self.forget_parent();
+        self.ended_hubs = hub::ended_hubs();
+        let mut lost = Vec::new();
+        for index in 0..self.nodes.len() as u32 {
+            let node = &self.nodes[index as usize];
+            if node
+                .entry
+                .as_ref()
+                .is_some_and(|entry| entry.waiter.is_lost())
+            {
+                let serial = node.serial;
+                lost.extend(self.remove(Key { index, serial }));
+            }
+        }
+        lost
     }
 
     /// Wakes the first waiting greenlet; `tell` changes its data. False if nobody could be woken.
     pub fn wake_one(&mut self, py: Python<'_>, mut tell: impl FnMut(&mut T)) -> bool {
         self.forget_parent();
         while self.waiting.head != NONE {
-            let index = self.waiting.head;
-            self.unlink(index);
-            self.append_woken(index);
-            let entry = self.nodes[index as usize]
-                .entry
-                .as_mut()
-                .expect("linked nodes have an entry");
-            // A waiter that is leaving for another reason (kill, timeout) is told nothing; it stays in the woken
-            // list until it runs.
-            if entry.waiter.wake(py) {
-                tell(&mut entry.data);
+            if self.wake_at(py, self.waiting.head, &mut tell) {
                 return true;
             }
         }
+        false
+    }
+
+    /// Wakes this greenlet; `tell` changes its data. False if it cannot be woken.
+    pub fn wake(&mut self, py: Python<'_>, key: Key, mut tell: impl FnMut(&mut T)) -> bool {
+        let waits = self.node_mut(key).is_some_and(|node| !node.woken);
+        waits && self.wake_at(py, key.index, &mut tell)
+    }
+
+    fn wake_at(&mut self, py: Python<'_>, index: u32, tell: &mut impl FnMut(&mut T)) -> bool {
+        self.unlink(index);
+        self.attach_last(index, true);
+        let entry = self.nodes[index as usize].entry.as_mut();
+        let entry = entry.expect("linked nodes have an entry");
+        if entry.waiter.wake(py) {
+            tell(&mut entry.data);
+            return true;
+        }
+        // A waiter that is leaving for another reason (kill, timeout) is told nothing; it stays in the woken list
+        // until it runs.
         false
     }
 
@@ -191,17 +243,21 @@ impl<T> WaitQueue<T> {
         while self.wake_one(py, &mut tell) {}
     }
 
-    /// The entry of the first waiting greenlet that still waits.
-    pub fn first_waiting(&mut self, py: Python<'_>) -> Option<(Key, &mut Entry<T>)> {
+    /// The entry of the first waiting greenlet that still waits and whose data are so.
+    pub fn first_waiting(
+        &mut self,
+        py: Python<'_>,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Option<(Key, &mut Entry<T>)> {
         self.forget_parent();
         let mut index = self.waiting.head;
         while index != NONE {
             let node = &self.nodes[index as usize];
             let entry = node.entry.as_ref().expect("linked nodes have an entry");
-            if entry.waiter.is_waiting(py) {
+            if wanted(&entry.data) && entry.waiter.is_waiting(py) {
                 let key = Key {
                     index,
-                    epoch: self.epoch,
+                    serial: node.serial,
                 };
                 let entry = self.nodes[index as usize].entry.as_mut().expect("as above");
                 return Some((key, entry));
@@ -212,15 +268,13 @@ impl<T> WaitQueue<T> {
     }
 
     /// The entry of this greenlet.
+    pub fn entry(&mut self, key: Key) -> Option<&mut Entry<T>> {
+        self.node_mut(key)?.entry.as_mut()
+    }
+
+    /// The data of this greenlet.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.forget_parent();
-        if key.epoch != self.epoch {
-            return None;
-        }
-        self.nodes[key.index as usize]
-            .entry
-            .as_mut()
-            .map(|entry| &mut entry.data)
+        self.entry(key).map(|entry| &mut entry.data)
     }
 
     /// All entries: the woken ones, then the waiting ones, each in order.
@@ -268,14 +322,12 @@ impl<T> WaitQueue<T> {
     /// Forgets everybody; gives the entries to be dropped.
     #[must_use]
     pub fn clear(&mut self) -> Vec<Entry<T>> {
-        let epoch = self.epoch.wrapping_add(1);
-        let old = std::mem::replace(
-            self,
-            WaitQueue {
-                epoch,
-                ..WaitQueue::new()
-            },
-        );
+        let serial = self.serial;
+        let empty = WaitQueue {
+            serial,
+            ..WaitQueue::new()
+        };
+        let old = std::mem::replace(self, empty);
         old.nodes
             .into_iter()
             .filter_map(|node| node.entry)
@@ -288,14 +340,6 @@ impl<T> WaitQueue<T> {
         } else {
             &mut self.waiting
         }
-    }
-
-    fn append(&mut self, index: u32) {
-        self.attach_last(index, false);
-    }
-
-    fn append_woken(&mut self, index: u32) {
-        self.attach_last(index, true);
     }
 
     fn attach_last(&mut self, index: u32, woken: bool) {
@@ -311,32 +355,46 @@ impl<T> WaitQueue<T> {
         (node.woken, node.previous, node.next) = (woken, tail, NONE);
     }
 
-    fn prepend(&mut self, index: u32) {
-        let list = self.list(false);
-        let head = std::mem::replace(&mut list.head, index);
-        list.len += 1;
-        if head == NONE {
-            list.tail = index;
-        } else {
-            self.nodes[head as usize].previous = index;
+    /// Into the waiting list, behind those that came before it: few or none, since those are woken first.
+    fn insert_by_age(&mut self, index: u32) {
+        let serial = self.nodes[index as usize].serial;
+        let (mut previous, mut next) = (NONE, self.waiting.head);
+        while next != NONE {
+            let other = &self.nodes[next as usize];
+            if serial.wrapping_sub(other.serial) > u32::MAX / 2 {
+                break; // the other one is younger
+            }
+            (previous, next) = (next, other.next);
+        }
+        self.waiting.len += 1;
+        match previous {
+            NONE => self.waiting.head = index,
+            previous => self.nodes[previous as usize].next = index,
+        }
+        match next {
+            NONE => self.waiting.tail = index,
+            next => self.nodes[next as usize].previous = index,
         }
         let node = &mut self.nodes[index as usize];
-        (node.woken, node.previous, node.next) = (false, NONE, head);
+        (node.woken, node.previous, node.next) = (false, previous, next);
     }
 
     fn unlink(&mut self, index: u32) {
         let node = &self.nodes[index as usize];
         let (woken, previous, next) = (node.woken, node.previous, node.next);
+        let list = self.list(woken);
+        list.len -= 1;
         if previous == NONE {
-            self.list(woken).head = next;
-        } else {
-            self.nodes[previous as usize].next = next;
+            list.head = next;
         }
         if next == NONE {
-            self.list(woken).tail = previous;
-        } else {
+            list.tail = previous;
+        }
+        if previous != NONE {
+            self.nodes[previous as usize].next = next;
+        }
+        if next != NONE {
             self.nodes[next as usize].previous = previous;
         }
-        self.list(woken).len -= 1;
     }
 }

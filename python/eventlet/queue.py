@@ -10,10 +10,11 @@ from queue import Empty, Full
 
 from greenlet import getcurrent
 from greenlet._core import LifoQueue, LightQueue, PriorityQueue, Queue
+from greenlet._core import QueueShutDown as ShutDown
 
 from eventlet.hubs import get_hub
 
-__all__ = ["Empty", "Full", "LifoQueue", "LightQueue", "PriorityQueue", "Queue"]
+__all__ = ["Empty", "Full", "LifoQueue", "LightQueue", "PriorityQueue", "Queue", "ShutDown"]
 
 
 class Waiter:

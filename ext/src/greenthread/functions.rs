@@ -221,6 +221,9 @@ pub fn kill_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResu
         return Ok(());
     }
     let exception = exception(py, args)?;
+    if hub::call_in_owner(g, deliver_kill, || post(py, g, args))? {
+        return Ok(());
+    }
     if is_green_thread(g.as_object_ptr())
         && let Some(timer) = life_of(g).timer.take()
     {
@@ -232,11 +235,41 @@ pub fn kill_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResu
 
 /// `kill_greenlet` if it has not started.
 pub fn cancel_greenlet(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let letter = || exception(py, args).and_then(|_| post(py, g, args));
+    if hub::call_in_owner(g, deliver_cancel, letter)? {
+        return Ok(());
+    }
     if g.get().phase.get() == Phase::New {
         kill_greenlet(py, g, args)
     } else {
         Ok(())
     }
+}
+
+/// What `deliver_kill` and `deliver_cancel` are sent.
+fn post(py: Python<'_>, g: Gr, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    let parts = PyTuple::new(py, [g.object().bind(py), args.clone().into_any()])?;
+    Ok(parts.into_any().unbind())
+}
+
+fn unpacked<'py>(
+    py: Python<'py>,
+    letter: Py<PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    let parts = letter.into_bound(py).cast_into::<PyTuple>()?;
+    Ok((parts.get_item(0)?, parts.get_item(1)?.cast_into()?))
+}
+
+/// A kill by another OS thread arrives in the hub of the greenlet's own.
+fn deliver_kill(py: Python<'_>, letter: Py<PyAny>) -> PyResult<()> {
+    let (g, args) = unpacked(py, letter)?;
+    kill_greenlet(py, checked(&g)?, &args)
+}
+
+/// As `deliver_kill`.
+fn deliver_cancel(py: Python<'_>, letter: Py<PyAny>) -> PyResult<()> {
+    let (g, args) = unpacked(py, letter)?;
+    cancel_greenlet(py, checked(&g)?, &args)
 }
 
 fn checked(g: &Bound<'_, PyAny>) -> PyResult<Gr> {
@@ -253,7 +286,8 @@ fn checked(g: &Bound<'_, PyAny>) -> PyResult<Gr> {
 ///
 /// Raise GreenletExit (or throw_args, as raise takes them) in greenlet g, at once; the caller goes on in the hub's
 /// next turn. A green thread that has not started never will; nothing happens to a dead one. Killing oneself raises
-/// in place. May switch: yes. Raises TypeError for what is no greenlet or cannot be raised.
+/// in place. If g belongs to another OS thread, that thread's hub is told to do it in its next turn, and this returns
+/// at once. May switch: yes. Raises TypeError for what is no greenlet or cannot be raised.
 ///
 /// >>> import eventlet
 /// >>> g = eventlet.spawn(eventlet.sleep, 60)

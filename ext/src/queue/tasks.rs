@@ -56,22 +56,10 @@ impl Queue {
     /// Say that a task taken by `get` is done. Raises ValueError if called more often than items were put.
     /// *May switch: no.*
     fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let left = slf
-            .as_super()
-            .get()
-            .state
-            .with(py, |state| match &mut state.tasks {
-                Some((tasks, done)) if *tasks > 0 => {
-                    *tasks -= 1;
-                    Some((*tasks, done.bind(py).clone()))
-                }
-                _ => None,
-            });
-        match left {
-            None => Err(PyValueError::new_err("task_done() called too many times")),
-            Some((0, done)) => done.get().send_value(py, py.None()),
-            Some(_) => Ok(()),
+        if slf.as_super().get().finish_task(slf.py())? {
+            Ok(())
+        } else {
+            Err(PyValueError::new_err("task_done() called too many times"))
         }
     }
 
@@ -113,5 +101,23 @@ impl Queue {
         slf.as_super().get().state.with(py, |state| {
             state.tasks.as_ref().map(|(_, done)| done.bind(py).clone())
         })
+    }
+}
+
+impl LightQueue {
+    /// One task fewer, and `join` ends with the last; false if there was none. A queue without tasks has none.
+    pub(super) fn finish_task(&self, py: Python<'_>) -> PyResult<bool> {
+        let left = self.state.with(py, |state| match &mut state.tasks {
+            Some((tasks, done)) if *tasks > 0 => {
+                *tasks -= 1;
+                Some((*tasks, done.bind(py).clone()))
+            }
+            _ => None,
+        });
+        match left {
+            None => Ok(false),
+            Some((0, done)) => done.get().send_value(py, py.None()).map(|()| true),
+            Some(_) => Ok(true),
+        }
     }
 }

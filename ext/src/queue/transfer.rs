@@ -4,7 +4,10 @@ use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::PySet;
 
-use super::{LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, names};
+use super::turn::Turn;
+use super::{
+    LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, names, shut_down,
+};
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Instant, Reason, Waiter, Woken};
 use crate::wait_queue::{Key, WaitQueue};
@@ -20,10 +23,68 @@ impl LightQueue {
             getters: WaitQueue::new(),
             putters: WaitQueue::new(),
             tasks: None,
+            shut: false,
         };
         LightQueue {
             live: true,
             state: GilCell::new(state),
+            turn: Turn::new(),
+        }
+    }
+
+    pub(super) fn is_shut(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.shut)
+    }
+
+    /// Runs `change` on the container while nobody else changes it.
+    fn alone<R>(slf: Slf<'_, '_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+        let py = slf.py();
+        match slf.get().order(py) {
+            Order::Fifo | Order::Lifo => change(), // runs no Python code
+            Order::Priority | Order::Overridden => slf.get().turn.take(py, change),
+        }
+    }
+
+    /// Puts an item into the container if there is room.
+    pub(super) fn try_store<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<bool> {
+        LightQueue::alone(slf, || {
+            let room = LightQueue::has_room(slf)?;
+            if room {
+                LightQueue::store(slf, item)?;
+            }
+            Ok(room)
+        })
+    }
+
+    /// Puts an item back that was in the container before.
+    fn restore<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get().order(py) == Order::Fifo {
+            let items = slf.get().items(py)?;
+            items.call_method1(pyo3::intern!(py, "appendleft"), (item,))?;
+            return Ok(());
+        }
+        LightQueue::alone(slf, || LightQueue::store(slf, item))?;
+        slf.get().state.with(py, |state| {
+            if let Some((tasks, _)) = &mut state.tasks {
+                *tasks -= 1; // it was counted when it was put
+            }
+        });
+        Ok(())
+    }
+
+    /// Drops all items; they count as done.
+    pub(super) fn drain(slf: Slf<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        loop {
+            let item = LightQueue::alone(slf, || {
+                (LightQueue::size(slf)? > 0)
+                    .then(|| LightQueue::fetch(slf))
+                    .transpose()
+            })?;
+            let Some(item) = item else { return Ok(()) };
+            drop(item);
+            slf.get().finish_task(py)?;
         }
     }
 
@@ -134,6 +195,7 @@ impl LightQueue {
         if idle {
             return Ok(());
         }
+        LightQueue::forget_lost(slf)?;
         let size = LightQueue::size(slf)?;
         queue.state.with(py, |state| {
             let offered = if state.maxsize == Some(0) {
@@ -156,69 +218,107 @@ impl LightQueue {
         Ok(())
     }
 
+    /// Passes over greenlets whose OS thread has ended; what getters had been handed is put back.
+    fn forget_lost(slf: Slf<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let (getters, putters) = slf.get().state.with(py, |state| {
+            (state.getters.forget_lost(), state.putters.forget_lost())
+        });
+        drop(putters); // their items were never taken, or are in the queue
+        for entry in getters {
+            if let Some(item) = entry.data {
+                LightQueue::restore(slf, &item.into_bound(py))?;
+            }
+        }
+        Ok(())
+    }
+
     /// An item if there is one without waiting: from the container, or of the first putter of a channel.
     pub(super) fn try_fetch<'py>(slf: Slf<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        if LightQueue::size(slf)? > 0 {
-            let item = LightQueue::fetch(slf)?;
+        let (item, from_container) = LightQueue::alone(slf, || {
+            if LightQueue::size(slf)? > 0 {
+                return Ok((Some(LightQueue::fetch(slf)?), true));
+            }
+            if !slf.get().is_channel(py) {
+                return Ok((None, false));
+            }
+            Ok((LightQueue::fetch_from_putter(slf)?, false))
+        })?;
+        if from_container {
             LightQueue::balance(slf)?;
-            return Ok(Some(item));
         }
-        if !slf.get().is_channel(py) {
-            return Ok(None);
-        }
-        let offered = slf.get().state.with(py, |state| {
-            let (_, entry) = state.putters.first_waiting(py)?;
-            entry.data.as_ref().map(|item| item.clone_ref(py))
+        Ok(item)
+    }
+
+    /// The item of the first waiting putter; it goes through the container, so that `_put` and `_get` see it.
+    fn fetch_from_putter<'py>(slf: Slf<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let reserved = slf.get().state.with(py, |state| {
+            let (key, entry) = state.putters.first_waiting(py, Option::is_some)?;
+            Some((key, entry.data.take()?))
         });
-        let Some(offered) = offered else {
+        let Some((key, item)) = reserved else {
             return Ok(None);
         };
-        // Through the container, so that `_put` and `_get` see every item. They run before the putter is told.
-        LightQueue::store(slf, &offered.into_bound(py))?;
-        if hub::is_in_hub(py) {
-            // The hub cannot wait for the putter's turn: it switches to it at once.
-            let putter = slf.get().state.with(py, |state| {
-                let (_, entry) = state.putters.first_waiting(py)?;
-                Some((entry.data.take(), entry.waiter.greenlet().clone()))
+        let item = item.into_bound(py);
+        if let Err(error) = LightQueue::store(slf, &item) {
+            slf.get().state.with(py, |state| {
+                if let Some(data) = state.putters.get_mut(key) {
+                    *data = Some(item.unbind()); // it is still the putter's
+                }
             });
-            let item = LightQueue::fetch(slf)?;
-            if let Some((taken, greenlet)) = putter {
-                drop(taken.map(|taken| taken.into_bound(py)));
+            return Err(error);
+        }
+        let at_once = if hub::is_in_hub(py) {
+            // The hub cannot wait for the putter's turn: it switches to it, if it is one of its own.
+            slf.get().state.with(py, |state| {
+                let entry = state.putters.entry(key)?;
+                let here = entry.waiter.is_local(py) && entry.waiter.is_waiting(py);
+                here.then(|| entry.waiter.greenlet().clone())
+            })
+        } else {
+            None
+        };
+        match at_once {
+            Some(greenlet) => {
+                let item = LightQueue::fetch(slf)?;
                 greenlet
                     .bind(py)
                     .call_method0(pyo3::intern!(py, "switch"))?;
+                Ok(Some(item))
             }
-            return Ok(Some(item));
+            None => {
+                let told = slf
+                    .get()
+                    .state
+                    .with(py, |state| state.putters.wake(py, key, |_| ()));
+                let _ = told; // a putter that is leaving sees that its item is gone
+                LightQueue::fetch(slf).map(Some)
+            }
         }
-        let mut taken = None;
-        slf.get().state.with(py, |state| {
-            state.putters.wake_one(py, |item| taken = item.take())
-        });
-        drop(taken.map(|item| item.into_bound(py)));
-        LightQueue::fetch(slf).map(Some)
     }
 
     /// Gives an item to the first waiting getter of a channel.
     pub(super) fn hand_over<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<bool> {
         let py = slf.py();
-        if slf
-            .get()
-            .state
-            .with(py, |state| state.getters.first_waiting(py).is_none())
-        {
+        let waits = |state: &mut State| state.getters.first_waiting(py, Option::is_none).is_some();
+        if !slf.get().state.with(py, waits) {
             return Ok(false);
         }
-        LightQueue::store(slf, item)?;
-        let item = LightQueue::fetch(slf)?;
+        let item = LightQueue::alone(slf, || {
+            LightQueue::store(slf, item)?;
+            LightQueue::fetch(slf)
+        })?;
         let mut handed = Some(item.unbind());
         slf.get().state.with(py, |state| {
-            while state.getters.first_waiting(py).is_some() {
-                if state.getters.wake_one(py, |told| *told = handed.take()) {
-                    break;
-                }
-            }
+            state.getters.wake_one(py, |told| *told = handed.take())
         });
+        if let Some(item) = handed {
+            // The getter left while `_put` ran: the next one finds the item in the container.
+            LightQueue::restore(slf, &item.into_bound(py))?;
+            LightQueue::balance(slf)?;
+        }
         Ok(true)
     }
 
@@ -240,7 +340,7 @@ impl LightQueue {
         match (result, told) {
             // Broken off with an item in hand that was taken from its putter already: it must not be lost.
             (Err(error), Some(item)) => {
-                LightQueue::store(slf, &item)?;
+                LightQueue::restore(slf, &item)?;
                 LightQueue::balance(slf)?;
                 Err(error)
             }
@@ -273,6 +373,9 @@ impl LightQueue {
             }
             if let Some(item) = LightQueue::try_fetch(slf)? {
                 return Ok(item);
+            }
+            if slf.get().is_shut(py) {
+                return Err(shut_down(py));
             }
             let waiter = Waiter::current(py)?;
             let old = slf
@@ -321,13 +424,16 @@ impl LightQueue {
             if taken {
                 return Ok(());
             }
+            if slf.get().is_shut(py) {
+                return Err(shut_down(py));
+            }
             match woken {
                 Woken::TimedOut => return Err(full(py)),
                 Woken::Switched(value) => drop(value.into_bound(py)),
                 Woken::Waker => {}
             }
-            if LightQueue::has_room(slf)? {
-                return LightQueue::store(slf, item);
+            if LightQueue::try_store(slf, item)? {
+                return Ok(());
             }
             let waiter = Waiter::current(py)?;
             let old = slf
