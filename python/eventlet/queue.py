@@ -9,8 +9,7 @@ import traceback
 from queue import Empty, Full
 
 from greenlet import getcurrent
-from greenlet._core import LifoQueue, LightQueue, PriorityQueue, Queue
-from greenlet._core import QueueShutDown as ShutDown
+from greenlet._core import LifoQueue, LightQueue, PriorityQueue, Queue, QueueShutDown as ShutDown
 
 from eventlet.hubs import get_hub
 

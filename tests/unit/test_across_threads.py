@@ -243,20 +243,27 @@ def test_kill_is_done_by_the_os_thread_of_the_green_thread(threads, how):
 
 
 def test_kill_with_an_exception_across_os_threads(threads):
-    found = queue.LightQueue()
+    found, got = queue.LightQueue(), []
+
+    def body():
+        try:
+            eventlet.sleep(60)
+        except KeyError as error:
+            got.append(error)
 
     def owner():
-        g = eventlet.spawn(eventlet.sleep, 60)
+        g = eventlet.spawn(body)
         eventlet.sleep()
         found.put(g)
-        with pytest.raises(KeyError, match="cup"):
-            g.wait()
+        g.wait()
 
     threads.start(owner)
-    g = found.get()
+    g, cup = found.get(), KeyError("cup")
     with pytest.raises(TypeError):
         g.kill("no exception")
-    g.kill(KeyError("cup"))
+    g.kill(cup)
+    threads.join()
+    assert got == [cup]
 
 
 def test_cancel_and_kill_before_the_start_across_os_threads(threads):
