@@ -26,11 +26,11 @@ ENGINE = """
 EXT = """
     gil_cell | object error | stacks
     pystate | call | hosts
-    greenlet thread trace overflow process
+    greenlet thread thread_ident trace overflow process
     capi | deep_sort | hub | local
     wait_queue | timer
     event | semaphore | lock | timeout
-    greenthread
+    greenthread | thread_module
     greenpool | queue | tpool
     socket | select | redirect
     hub_api | census
@@ -63,6 +63,7 @@ UNSAFE = {
             "tpool",
             "redirect",
             "census",
+            "thread_module",
         },
     },
 }

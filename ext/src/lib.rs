@@ -27,6 +27,8 @@ mod semaphore;
 mod socket;
 mod stacks;
 mod thread;
+mod thread_ident;
+mod thread_module;
 mod timeout;
 mod timer;
 mod tpool;
@@ -50,6 +52,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     timer::register(module)?;
     timeout::register(module)?;
     queue::register(module)?;
+    thread_module::register(module)?;
     greenpool::register(module)?;
     hub_api::register(module)?;
     local::register(module)?;

@@ -25,6 +25,33 @@ pub fn finalizing() -> bool {
     is_finalizing() != 0
 }
 
+#[cfg(not(Py_3_13))]
+unsafe extern "C" {
+    fn _PyErr_WriteUnraisableMsg(text: *const std::ffi::c_char, object: *mut pyo3::ffi::PyObject);
+}
+#[cfg(Py_3_13)]
+unsafe extern "C" {
+    fn PyErr_FormatUnraisable(format: *const std::ffi::c_char, ...);
+}
+
+/// Gives the exception that is set, of a thread started with `function`, to `sys.unraisablehook`, in the words of the
+/// running Python.
+pub fn unraisable_in_thread(function: &crate::object::Object) {
+    #[cfg(not(Py_3_13))]
+    // SAFETY: an exception is set; a C string and a live object.
+    unsafe {
+        _PyErr_WriteUnraisableMsg(c"in thread started by".as_ptr(), function.as_ptr());
+    }
+    #[cfg(Py_3_13)]
+    // SAFETY: an exception is set; the format takes one live object.
+    unsafe {
+        PyErr_FormatUnraisable(
+            c"Exception ignored in thread started by %R".as_ptr(),
+            function.as_ptr(),
+        );
+    }
+}
+
 /// getcurrent() -> greenlet
 ///
 /// The greenlet that runs. May switch: no. Raises RuntimeError when the interpreter is being finalized.

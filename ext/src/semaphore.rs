@@ -130,6 +130,15 @@ impl Semaphore {
         self.add(py, 1);
     }
 
+    /// In a forked child: this many units, and nobody waits.
+    pub fn renew(&self, py: Python<'_>, units: i64) {
+        let old = self.state.with(py, |state| {
+            state.counter = units;
+            state.waiters.clear()
+        });
+        std::mem::forget(old); // what they refer to is the parent's
+    }
+
     /// Takes a unit if that needs no waiting, even before greenlets that wait.
     pub fn try_take(&self, py: Python<'_>) -> bool {
         self.state.with(py, State::take)

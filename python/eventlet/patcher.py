@@ -21,7 +21,11 @@ _FLAGS = {
     "os": (),
     "select": (("select", "eventlet.green.select"), ("selectors", "eventlet.green.selectors")),
     "socket": (("socket", "eventlet.green.socket"), ("ssl", "eventlet.green.ssl")),
-    "thread": (),
+    "thread": (
+        ("_thread", "eventlet.green.thread"),
+        ("threading", "eventlet.green.threading"),
+        ("queue", "eventlet.green.Queue"),
+    ),
     "time": (("time", "eventlet.green.time"),),
     "psycopg": (),
     "MySQLdb": (),
@@ -100,7 +104,7 @@ def _green_subprocess_modules():
 
 
 def _green_thread_modules():
-    return []
+    return _modules_of("thread")
 
 
 def _green_time_modules():

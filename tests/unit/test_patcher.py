@@ -93,7 +93,7 @@ def test_unknown_flag():
 
 
 @ours
-@pytest.mark.parametrize("flag", ["psycopg", "MySQLdb", "builtins", "os", "thread", "subprocess"])
+@pytest.mark.parametrize("flag", ["psycopg", "MySQLdb", "builtins", "os", "subprocess"])
 def test_what_is_not_patched_yet_says_so(flag):
     script = f"""
         import warnings, eventlet

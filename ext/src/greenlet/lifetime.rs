@@ -229,6 +229,11 @@ pub unsafe fn dealloc_with(
     if greenlet.phase.get() == Phase::Active && !greenlet.main && survives(me) {
         return;
     }
+    if greenlet.ident.get() != 0 && !greenlet.main {
+        // SAFETY: deallocation happens with the GIL held.
+        let py = unsafe { pyo3::Python::assume_attached() };
+        crate::thread_ident::ended(py, greenlet.ident.get()); // nothing if it has ended before
+    }
     let raw: *mut PyGreenlet = slf.cast();
     // SAFETY: the object is being destroyed by us; the field is a plain pointer.
     if !unsafe { (*raw).weakreflist }.is_null() {

@@ -115,6 +115,8 @@ pub struct Greenlet {
     pub born: Cell<u32>,
     #[allow(missing_docs, reason = "see `born`")]
     pub since: Cell<u32>,
+    /// What `threading.get_ident` says; 0 until somebody asks (see `thread_ident`).
+    pub ident: Cell<u64>,
 }
 
 /// The serial of the next greenlet.
@@ -272,12 +274,17 @@ impl Greenlet {
             spawner: Cell::new(0),
             born: Cell::new(0),
             since: Cell::new(0),
+            ident: Cell::new(0),
         }
     }
 
-    /// The greenlet of a thread's own stack.
+    /// The greenlet of the calling thread's own stack.
     pub fn new_main() -> Option<Object> {
-        allocate(type_ptr(), true)
+        let main = allocate(type_ptr(), true)?;
+        // SAFETY: has no preconditions.
+        let ident = unsafe { ffi::PyThread_get_thread_ident() };
+        Gr::from_object(&main).get().ident.set(ident as u64);
+        Some(main)
     }
 
     /// The thread of a main greenlet has ended.

@@ -457,6 +457,11 @@ fn finish(me: Gr, result: Result<Object>) -> ! {
     let greenlet = me.get();
     let mut transfer = outcome(result);
     greenlet.run.take();
+    if greenlet.ident.get() != 0 {
+        // SAFETY: every greenlet runs with the GIL held.
+        let py = unsafe { Python::assume_attached() };
+        crate::thread_ident::ended(py, greenlet.ident.get());
+    }
     // SAFETY: `me` runs: the thread state holds its context, which gr_context still shows after the end.
     let context = unsafe { crate::pystate::set_thread_context(thread.tstate, ptr::null_mut()) };
     // SAFETY: `me` runs, and the thread state does not use this field of its state.

@@ -13,7 +13,6 @@
 mod arguments;
 mod definition;
 mod entry;
-mod ident;
 mod line;
 mod lock;
 mod objects;

@@ -12,13 +12,13 @@ use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 
 use super::arguments::Call;
-use super::ident as thread_ident;
 use super::line::{self, Told};
 use super::lock::{Wanted, attempt, refused, reinit};
 use super::{Native, Slot, slot_for};
 use crate::error::{Raised, Result};
 use crate::hub::Reason;
 use crate::object::Object;
+use crate::thread_ident;
 
 /// Where the owner stands in an RLock; 0 until it was found.
 static OWNER: AtomicUsize = AtomicUsize::new(0);

@@ -65,10 +65,6 @@ impl Lock {
 
     /// In a forked child: free, without waiters.
     fn _at_fork_reinit(slf: &Bound<'_, Self>) {
-        let old = slf.as_super().get().state.with(slf.py(), |state| {
-            state.counter = 1;
-            state.waiters.clear()
-        });
-        std::mem::forget(old); // what they refer to is the parent's
+        slf.as_super().get().renew(slf.py(), 1);
     }
 }
