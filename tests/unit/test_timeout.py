@@ -5,6 +5,7 @@ import gc
 import weakref
 
 import eventlet
+import greenlet
 import pytest
 from eventlet import hubs
 from eventlet.timeout import Timeout, is_timeout, with_timeout, wrap_is_timeout
@@ -321,3 +322,118 @@ def test_wrap_is_timeout_of_a_function():
     wrapped = wrap_is_timeout(make)
     error = wrapped("tea")
     assert isinstance(error, Late) and is_timeout(error) and wrapped.__name__ == "make"
+
+
+# in except and finally, and with kills
+
+
+def test_in_an_except_block():
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            with Timeout(0.001) as timeout:
+                eventlet.sleep(5)
+    except Timeout as raised:
+        assert raised is timeout
+
+
+def test_in_a_finally_block_that_runs_for_another_timeout():
+    log = []
+    with pytest.raises(Timeout) as caught, Timeout(0.001) as outer:
+        try:
+            eventlet.sleep(5)
+        finally:
+            with Timeout(0.001, False):
+                eventlet.sleep(5)
+            log.append("cleaned up")
+    assert caught.value is outer and log == ["cleaned up"]
+
+
+def test_two_that_are_due_at_once_both_arrive():
+    log = []
+    try:
+        with Timeout(0.001) as outer:
+            try:
+                with Timeout(0.001) as inner:
+                    eventlet.sleep(5)
+            except Timeout as raised:
+                log.append(raised)
+                eventlet.sleep(5)
+    except Timeout as raised:
+        log.append(raised)
+    assert log in ([outer], [inner, outer])
+
+
+def test_a_handler_is_not_interrupted_by_the_timeout_that_it_handles():
+    with pytest.raises(Timeout):
+        with Timeout(0.001):
+            eventlet.sleep(5)
+    eventlet.sleep(0.002)  # nothing more comes
+
+
+def test_a_timeout_in_another_block_of_the_same_instance():
+    timeout = Timeout(0.001, False)
+    with timeout:
+        eventlet.sleep(5)
+    with timeout:  # it was cancelled by the first block: entered, it starts anew
+        eventlet.sleep(5)
+    assert not timeout.pending
+
+
+def test_a_kill_cancels_the_timeout_of_the_block():
+    started = timers()
+
+    def work():
+        with Timeout(60):
+            eventlet.sleep(60)
+
+    thread = eventlet.spawn(work)
+    eventlet.sleep(0)
+    thread.kill()
+    assert thread.dead and timers() <= started + 1
+
+
+def test_a_timeout_of_a_dead_green_thread_does_nothing():
+    timeout = eventlet.spawn(Timeout, 0.001).wait()
+    eventlet.sleep(0.003)
+    assert not timeout.pending
+
+
+def test_a_kill_in_the_turn_of_the_timeout():
+    seen = []
+
+    def work():
+        try:
+            with Timeout(0, False):
+                eventlet.sleep(5)
+            seen.append("timeout")
+            eventlet.sleep(5)
+        except greenlet.GreenletExit:
+            seen.append("killed")
+            raise
+
+    thread = eventlet.spawn(work)
+    eventlet.sleep(0)
+    thread.kill()
+    eventlet.sleep(0)
+    assert thread.dead and seen in (["killed"], ["timeout", "killed"])
+
+
+def test_throwing_a_timeout_by_hand():
+    timeout = Timeout(None)
+    thread = eventlet.spawn(eventlet.sleep, 5)
+    eventlet.sleep(0)
+    thread.kill(timeout)
+    with pytest.raises(Timeout) as caught:
+        thread.wait()
+    assert caught.value is timeout
+
+
+def test_is_timeout_of_what_others_raise():
+    class Theirs(Exception):
+        is_timeout = True
+
+    assert is_timeout(Theirs()) and is_timeout(Timeout(None))
+    assert is_timeout(TimeoutError()) and is_timeout(TimeoutError())
+    assert not is_timeout(None) and not is_timeout(OSError())
