@@ -350,19 +350,20 @@ def test_in_a_finally_block_that_runs_for_another_timeout():
     assert caught.value is outer and log == ["cleaned up"]
 
 
-def test_two_that_are_due_at_once_both_arrive():
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_a_handler_of_one_is_broken_off_by_the_other_only_if_it_goes_on(inner_first):
     log = []
     try:
-        with Timeout(0.001) as outer:
+        with Timeout(0.002 if inner_first else 0) as outer:
             try:
                 with Timeout(0.001) as inner:
                     eventlet.sleep(5)
             except Timeout as raised:
                 log.append(raised)
-                eventlet.sleep(5)
+                eventlet.sleep(5 if inner_first else 0.003)
     except Timeout as raised:
         log.append(raised)
-    assert log in ([outer], [inner, outer])
+    assert log == ([inner, outer] if inner_first else [outer])
 
 
 def test_a_handler_is_not_interrupted_by_the_timeout_that_it_handles():
