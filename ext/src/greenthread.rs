@@ -5,6 +5,7 @@
 //! thread: what it is to call and what became of it are in `Life`, behind one more pointer than `PyGreenlet`.
 #![allow(unsafe_code)] // a static type
 
+mod context;
 mod functions;
 mod life;
 mod methods;
@@ -94,6 +95,7 @@ pub fn prepare(thread: &Thread, call: Call) -> error::Result<Object> {
     let object = make(type_ptr(), parent)?;
     Gr::from_object(&object).get().role.set(Role::Child);
     life_of(Gr::from_object(&object)).call.set(Some(call));
+    context::inherit(thread, &object)?;
     Ok(object)
 }
 

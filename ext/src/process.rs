@@ -199,6 +199,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stack_size, module)?)?;
     module.add_function(wrap_pyfunction!(trace::settrace, module)?)?;
     module.add_function(wrap_pyfunction!(trace::gettrace, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::add_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::remove_trace, module)?)?;
     module.add_function(wrap_pyfunction!(get_pending_cleanup_count, module)?)?;
     module.add_function(wrap_pyfunction!(get_total_main_greenlets, module)?)?;
     #[cfg(not(Py_3_13))]

@@ -33,6 +33,8 @@ pub struct Thread {
     pub main: Cell<*mut ffi::PyObject>,
     /// `greenlet.settrace`'s callback.
     pub tracer: RefCell<Option<Object>>,
+    /// `greenlet.add_trace`'s callbacks, in order.
+    pub tracers: RefCell<Vec<Object>>,
     /// What an arrival or departure must see to besides switching: `TRACED | REAP | CONDEMNED`.
     pub attention: Cell<u8>,
     /// A finished greenlet's stack, put back by the side that was switched to.
@@ -139,6 +141,7 @@ impl Thread {
             origin: Cell::new(ptr::null_mut()),
             main: Cell::new(main.clone().into_ptr()),
             tracer: RefCell::new(None),
+            tracers: RefCell::new(Vec::new()),
             attention: Cell::new(0),
             reap: Cell::new(None),
             pool: RefCell::new(Stacks::new(config())),
@@ -203,6 +206,7 @@ impl Thread {
         with_all(|all| all.retain(|other| !ptr::eq(*other, self)));
         self.attention.set(0);
         drop(self.tracer.take());
+        drop(self.tracers.take());
         let condemned = self.condemned.take();
         drop(condemned); // their dealloc sees the dead thread and abandons their frames
         if let Some(hub) = self.hub.take() {

@@ -15,6 +15,7 @@ the C API live in the native module ``greenlet._core``; nothing here runs when a
 import os
 
 from . import _greenlet as _greenlet
+from ._core import add_trace as add_trace, remove_trace as remove_trace
 from ._greenlet import (
     _C_API,
     CLOCKS_PER_SEC as CLOCKS_PER_SEC,

@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{Call, is_green_thread, life_of, prepare};
+use super::{Call, context, is_green_thread, life_of, prepare};
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Transfer};
 use crate::hub;
@@ -130,6 +130,7 @@ unsafe extern "C" fn spawn_n(
         let thread = Thread::get().ok_or(Raised)?;
         let parent = hub::hub_greenlet(thread)?;
         let object = greenlet::with_body(greenlet::type_ptr(), plain_body, parent)?;
+        context::inherit(thread, &object)?;
         let greenlet = Gr::from_object(&object).get();
         // SAFETY: a live argument.
         greenlet
@@ -391,6 +392,7 @@ May switch: no.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     super::ready(py)?;
+    context::register(module)?;
     module.add("GreenThread", super::class(py))?;
     let fast = |name: &'static std::ffi::CStr,
                 meth: ffi::PyCFunctionFastWithKeywords,
