@@ -57,11 +57,13 @@ class NotPatchedWarning(RuntimeWarning):
 class SysModulesSaver:
     """Remembers entries of ``sys.modules`` and holds the import lock until they are restored.
 
+    Importing a submodule also binds its name in the package; that is restored, too.
     *module_names*: the entries to remember at once.
     """
 
     def __init__(self, module_names=()):
         self._saved = {}
+        self._bound = []  # packages with what stood under a name of theirs
         acquire_lock()
         self.save(*module_names)
 
@@ -69,6 +71,10 @@ class SysModulesSaver:
         """Remember more entries."""
         for name in module_names:
             self._saved[name] = sys.modules.get(name)
+            package, _, child = name.rpartition(".")
+            if package in sys.modules:
+                names = vars(sys.modules[package])
+                self._bound.append((names, child, child in names, names.get(child)))
 
     def restore(self):
         """Put the entries back and let go of the import lock."""
@@ -78,6 +84,11 @@ class SysModulesSaver:
                     sys.modules.pop(name, None)
                 else:
                     sys.modules[name] = module
+            for names, child, existed, value in self._bound:
+                if existed:
+                    names[child] = value
+                else:
+                    names.pop(child, None)
         finally:
             release_lock()
 

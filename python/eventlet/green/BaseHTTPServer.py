@@ -1,0 +1,7 @@
+"""`eventlet.green.http.server` by its name in Python 2."""
+
+from eventlet.green.http import server as _server
+
+globals().update((name, value) for name, value in vars(_server).items() if name[:2] != "__")
+
+__all__ = ["HTTPServer", "BaseHTTPRequestHandler"]

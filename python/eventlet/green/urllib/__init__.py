@@ -1,0 +1,1 @@
+"""The `urllib` package of the running Python on green sockets: `request`, `parse`, `error`, `response`."""
