@@ -308,6 +308,8 @@ def test_redirect_to_python():
         thread = threading.Thread(target=native)
         thread.start(); thread.join()
         assert log == [mine]
+        _core.redirect(captured, lambda pid: ('again', captured(pid)))
+        assert captured(0) == ('again', mine)
         _core.redirect(captured, None)
         assert captured(0) == mine and not _core.is_redirected(captured)
         assert raises(_core.redirect, replacement, replacement)[0] == 'RuntimeError'

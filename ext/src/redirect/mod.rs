@@ -13,13 +13,18 @@
 mod arguments;
 mod definition;
 mod entry;
+mod handle;
 mod line;
 mod lock;
 mod objects;
+mod poller;
 mod python;
 mod queue;
+mod ready;
 mod rlock;
 mod sleep;
+mod socket;
+mod tls;
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -149,7 +154,8 @@ fn convention(flags: c_int) -> c_int {
 /// whatever reference they are made. *replacement* None ends that. May switch: no. RuntimeError, with the reason,
 /// for what cannot be redirected.
 ///
-/// Inside of *replacement*, `call_original(builtin, ...)` reaches the builtin itself.
+/// What *replacement* itself calls of *builtin*, in the same green thread, reaches the builtin, as does
+/// `call_original(builtin, ...)` from anywhere.
 #[pyfunction]
 fn redirect(builtin: &Bound<'_, PyAny>, replacement: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     python::redirect(builtin, replacement)

@@ -3,12 +3,12 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{Native, install, lock, queue, rlock, sleep};
+use super::{Native, handle, install, lock, poller, queue, rlock, sleep, socket, tls};
 
 /// `redirect_natively(kind, builtin)`: redirects what makes *builtin* block to what serves green threads.
 ///
-/// *kind* and *builtin*: "lock", "rlock" and "simple_queue" with the class; "sleep" with the function; "sentinel"
-/// with `_thread._set_sentinel` and *locks* that it gave before. Returns the reasons, by method, for what stays as
+/// *kind* and *builtin*: "lock", "rlock", "simple_queue", "thread_handle", "socket", "tls", "epoll" and "poll" with
+/// the class; "sleep" with the function; "sentinel" with `_thread._set_sentinel` and *locks* that it gave before. Returns the reasons, by method, for what stays as
 /// it is. May switch: no. ValueError for another *kind*.
 #[pyfunction]
 #[pyo3(signature = (kind, builtin, locks=Vec::new()))]
@@ -24,6 +24,20 @@ pub fn redirect_natively(
             failed => failed,
         },
         "simple_queue" => return methods(builtin, queue::METHODS),
+        "thread_handle" => return methods(builtin, handle::METHODS),
+        "socket" => match socket::check(builtin)? {
+            Ok(()) => return methods(builtin, socket::METHODS),
+            failed => failed,
+        },
+        "tls" => {
+            tls::learn(builtin.py().import("_ssl")?.as_any())?;
+            return methods(builtin, tls::METHODS);
+        }
+        "epoll" => return methods(builtin, poller::EPOLL),
+        "poll" => match poller::check(&builtin.py().import("select")?.getattr("poll")?.call0()?)? {
+            Ok(()) => return methods(builtin, poller::POLL),
+            failed => failed,
+        },
         "sleep" => install(builtin, sleep::sleep, false),
         "sentinel" => lock::watch_sentinels(builtin, locks)?,
         _ => return Err(PyValueError::new_err(format!("unknown kind {kind:?}"))),

@@ -1,5 +1,7 @@
 //! Redirection to a Python callable, and the way from it to the builtin itself.
 
+use std::collections::HashSet;
+
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -10,10 +12,31 @@ use super::definition::Definition;
 use super::{install, remove, slot_of};
 use crate::call;
 use crate::error::{Raised, Result};
+use crate::gil_cell::GilCell;
+use crate::greenlet;
 use crate::object::Object;
 
-/// Calls the slot's replacement with the arguments of the call.
-fn replace(_py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+/// Who is inside of which replacement: (slot, greenlet), by address.
+static INSIDE: GilCell<Option<HashSet<(usize, usize)>>> = GilCell::new(None);
+
+fn inside<R>(py: Python<'_>, f: impl FnOnce(&mut HashSet<(usize, usize)>) -> R) -> R {
+    INSIDE.with(py, |inside| f(inside.get_or_insert_with(HashSet::new)))
+}
+
+/// Calls the slot's replacement with the arguments of the call. What the replacement calls of the builtin in the same
+/// greenlet reaches the original.
+fn replace(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    let slot = std::ptr::from_ref(call.slot) as usize;
+    let me = (slot, greenlet::current()?.as_object_ptr() as usize);
+    if !inside(py, |inside| inside.insert(me)) {
+        return call.forward();
+    }
+    let result = call_replacement(call);
+    inside(py, |inside| inside.remove(&me));
+    result
+}
+
+fn call_replacement(call: &Call<'_>) -> Result<Object> {
     // SAFETY: an owned reference, or null.
     let Some(replacement) = (unsafe { Object::from_borrowed(call.slot.replacement.get()) }) else {
         return call.forward();
