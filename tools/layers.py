@@ -32,7 +32,8 @@ EXT = """
     event | semaphore | lock | timeout
     greenthread | thread_module
     greenpool | queue | tpool
-    socket | select | redirect
+    socket | select
+    redirect
     hub_api | census
 """
 LEVELS = {"engine": ENGINE, "ext": EXT}

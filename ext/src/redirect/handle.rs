@@ -33,7 +33,9 @@ fn join(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
         done.and_then(|done| done.extract::<bool>()).map_err(raise)
     };
     // What is not running is not waited for: the original says so.
-    let ident = this.getattr("ident").and_then(|ident| ident.extract::<u64>());
+    let ident = this
+        .getattr("ident")
+        .and_then(|ident| ident.extract::<u64>());
     // SAFETY: always succeeds.
     let own = unsafe { libc::pthread_self() } as u64;
     if done()? || ident.is_err() || ident.is_ok_and(|ident| ident == 0 || ident == own) {

@@ -26,7 +26,7 @@ pub fn redirect_natively(
         "simple_queue" => return methods(builtin, queue::METHODS),
         "thread_handle" => return methods(builtin, handle::METHODS),
         "socket" => match socket::check(builtin)? {
-            Ok(()) => return methods(builtin, socket::METHODS),
+            Ok(()) => return socket::redirect(builtin),
             failed => failed,
         },
         "tls" => {

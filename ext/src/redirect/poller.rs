@@ -85,7 +85,11 @@ fn epoll(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
         return call.forward();
     };
     let (zero, all) = (int(0)?, int(-1)?);
-    let maximum = if maximum.is_null() { all.as_ptr() } else { maximum };
+    let maximum = if maximum.is_null() {
+        all.as_ptr()
+    } else {
+        maximum
+    };
     let ask = || call.call_with(&[zero.as_ptr(), maximum]);
     let wanted = || {
         // SAFETY: a live object.
@@ -139,7 +143,10 @@ fn poll(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
 /// Whether the polling objects are as `registered` reads them; `object` is one of them, without descriptors.
 pub fn check(object: &Bound<'_, PyAny>) -> PyResult<std::result::Result<(), String>> {
     let py = object.py();
-    let size: usize = object.getattr("__class__")?.getattr("__basicsize__")?.extract()?;
+    let size: usize = object
+        .getattr("__class__")?
+        .getattr("__basicsize__")?
+        .extract()?;
     let known = size >= size_of::<PyObject>() + size_of::<usize>();
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.

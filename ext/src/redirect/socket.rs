@@ -1,9 +1,11 @@
 //! `_socket.socket`: sockets that were made before they could be green, or by a name that was taken before.
 //!
-//! The original methods do the work, on a descriptor that is made non-blocking: try, wait until the socket is ready
-//! or its timeout is over, try again. For the time of a try the object's own timeout reads 0, so that the method does
-//! not wait by itself. An OS thread without a hub waits in the kernel, and takes part only because the descriptor may
-//! be non-blocking already. Sockets of `eventlet.green` have timeout 0 here and pass through.
+//! What may wait is done by the code of the green sockets, on the object's own descriptor and timeout (`plain`).
+//! Sockets of rare families are waited for until they are ready, and then the original is called. Sockets of
+//! `eventlet.green` pass through, as do OS threads without a hub.
+//!
+//! TLS needs the original methods, on a descriptor that does not block: `without_waiting` puts it into that mode for
+//! the time of a try, in which the object's timeout reads 0, so that the method does not wait by itself.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,13 +16,15 @@ use eventlet::reactor::Interest;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
-use super::Native;
 use super::arguments::Call;
+use super::definition::Definition;
 use super::ready::{self, Patience};
-use crate::error::{Pending, Raised, Result};
+use super::{Native, install};
+use crate::error::{Raised, Result};
 use crate::gil_cell::GilCell;
 use crate::hub;
 use crate::object::Object;
+use crate::socket::{class, plain};
 
 /// The first fields of CPython's socket object, the same in all versions; `check` compares them.
 #[repr(C)]
@@ -101,17 +105,9 @@ impl<'a> Socket<'a> {
         tried.unwrap_or(self.0.timeout.get())
     }
 
-    /// Whether a call that has to wait is ours to see to.
-    fn is_ours(self, py: Python<'_>) -> bool {
-        let timeout = self.timeout(py);
-        timeout != 0
-            && self.fd() >= 0
-            && (hub::runs_here() || timeout < 0 && ready::is_non_blocking(self.fd()))
-    }
-
     /// Runs `f`, an original method, with no timeout and on a descriptor that does not block.
     pub fn without_waiting<T>(self, py: Python<'_>, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        ready::set_non_blocking(self.fd());
+        let mode = ready::set_non_blocking(self.fd());
         let before = self.timeout(py);
         TRIED.with(py, |tried| {
             let tried = tried.get_or_insert_with(HashMap::new);
@@ -119,6 +115,9 @@ impl<'a> Socket<'a> {
         });
         self.0.timeout.set(0);
         let result = f();
+        if let Some(mode) = mode {
+            ready::restore(self.fd(), mode);
+        }
         TRIED.with(py, |tried| {
             let Some(tried) = tried.as_mut() else { return };
             let Some(entry) = tried.get_mut(&self.address()) else {
@@ -137,144 +136,70 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// Whether the exception that is set says that the call would have to wait; it is dropped then.
-fn would_block() -> bool {
-    // SAFETY: a static of the interpreter.
-    let kind = unsafe { ffi::PyExc_BlockingIOError };
-    // SAFETY: GIL held, an exception is set.
-    let blocking = unsafe { ffi::PyErr_ExceptionMatches(kind) } != 0;
-    if blocking {
-        drop(Pending::take());
+/// The method of this index in `plain::METHODS`.
+fn method<const INDEX: usize>(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    if plain::wants_original(py, call.this) {
+        return original::<INDEX>(py, call);
     }
-    blocking
+    let flags = call.slot.definition.get().map_or(0, Definition::flags);
+    let (args, kwargs) = call.collect(flags)?;
+    let args = args.bind(py);
+    let mut values: Vec<*mut PyObject> = Vec::new();
+    let mut names = None;
+    for value in args
+        .try_iter()
+        .map_err(|error| Raised::from_err(py, error))?
+    {
+        // The tuple keeps it alive.
+        values.push(value.map_err(|error| Raised::from_err(py, error))?.as_ptr());
+    }
+    let count = values.len() as ffi::Py_ssize_t;
+    if let Some(kwargs) = &kwargs {
+        let kwargs = kwargs.bind(py);
+        let Ok(kwargs) = kwargs.cast::<pyo3::types::PyDict>() else {
+            return call.forward();
+        };
+        let mut keys = Vec::new();
+        for (name, value) in kwargs.iter() {
+            values.push(value.as_ptr());
+            keys.push(name.as_ptr());
+        }
+        names = Some(super::arguments::tuple(&keys)?);
+    }
+    let names = names.as_ref().map_or(std::ptr::null_mut(), Object::as_ptr);
+    let (_, method) = plain::METHODS[INDEX];
+    // SAFETY: GIL held, `wants_original` has said no, and the arguments are alive.
+    let result = unsafe { plain::call(call.this, values.as_ptr(), count, names, method) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Object::from_owned(result) }.ok_or(Raised)
 }
 
-fn until_done(py: Python<'_>, call: &Call<'_>, interest: Interest) -> Result<Object> {
+/// Methods, by name, that read and write; the others never wait for a socket that is ready.
+const READS: [&str; 6] = [
+    "_accept",
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "recvmsg",
+    "recvmsg_into",
+];
+const WRITES: [&str; 4] = ["send", "sendall", "sendto", "sendmsg"];
+
+/// The original. A socket of a rare family that would block is waited for first.
+fn original<const INDEX: usize>(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
     let socket = Socket::of(call.this);
-    if !socket.is_ours(py) {
-        return call.forward();
-    }
-    let mut patience = Patience::new(socket.timeout(py));
-    loop {
-        let result = socket.without_waiting(py, || call.forward());
-        if result.is_ok() || !would_block() {
-            return result;
-        }
-        patience.wait(py, socket.fd(), interest)?;
-    }
-}
-
-fn read(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    until_done(py, call, Interest::Read)
-}
-
-fn write(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    until_done(py, call, Interest::Write)
-}
-
-/// `sendall(data, flags=0)`: the original forgets how far it came.
-fn sendall(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    let socket = Socket::of(call.this);
-    let Some([data, flags]) = call.parse(["", ""]).filter(|_| socket.is_ours(py)) else {
-        return call.forward();
-    };
-    // SAFETY: live objects or null.
-    let data = unsafe { Bound::from_borrowed_ptr_or_opt(py, data) };
-    // SAFETY: as above.
-    let flags = unsafe { Bound::from_borrowed_ptr_or_opt(py, flags) };
-    let flags = flags.map_or(Ok(0), |flags| flags.extract::<c_int>());
-    let view = data.as_ref().map(pyo3::buffer::PyUntypedBuffer::get);
-    let (Some(Ok(view)), Ok(flags)) = (view, flags) else {
-        return call.forward(); // which complains
-    };
-    if !view.is_c_contiguous() {
-        return call.forward(); // which complains
-    }
-    let mut patience = Patience::new(socket.timeout(py));
-    let (start, len) = (view.buf_ptr().cast::<u8>(), view.len_bytes());
-    let mut sent = 0;
-    ready::set_non_blocking(socket.fd());
-    while sent < len {
-        // SAFETY: within the buffer, which is exported to us.
-        let place = unsafe { start.add(sent) };
-        // SAFETY: so many bytes stand there.
-        let count = unsafe { libc::send(socket.fd(), place.cast(), len - sent, flags) };
-        if count >= 0 {
-            sent += count as usize;
-            continue;
-        }
-        let error = std::io::Error::last_os_error();
-        match error.raw_os_error() {
-            // SAFETY: GIL held.
-            Some(libc::EINTR) if unsafe { ffi::PyErr_CheckSignals() } < 0 => return Err(Raised),
-            Some(libc::EINTR) => (),
-            Some(libc::EAGAIN) => patience.wait(py, socket.fd(), Interest::Write)?,
-            _ => {
-                let error = crate::error::system_error(&error);
-                return Err(Raised::from_err(py, error));
-            }
-        }
-    }
-    Ok(Object::none())
-}
-
-/// `connect(address)`: begun without waiting, and then waited for.
-fn connect(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    let socket = Socket::of(call.this);
-    if !socket.is_ours(py) {
-        return call.forward();
-    }
-    let mut patience = Patience::new(socket.timeout(py));
-    loop {
-        let result = socket.without_waiting(py, || call.forward());
-        if result.is_ok() {
-            return result;
-        }
-        let error = Raised.into_err(py);
-        let errno = error.value(py).getattr_opt("errno");
-        match errno.ok().flatten().and_then(|errno| errno.extract::<c_int>().ok()) {
-            Some(libc::EINPROGRESS) => break,
-            // A Unix socket whose listener has no room: nothing tells when there is some.
-            Some(libc::EAGAIN) => patience.pause(py)?,
-            _ => return Err(Raised::from_err(py, error)),
-        }
-    }
-    patience.wait(py, socket.fd(), Interest::Write)?;
-    match ready::pending_error(socket.fd()) {
-        0 => Ok(Object::none()),
-        code => {
-            let error = std::io::Error::from_raw_os_error(code);
-            Err(Raised::from_err(py, crate::error::system_error(&error)))
-        }
-    }
-}
-
-/// `connect_ex(address)`: the errno instead of the exception.
-fn connect_ex(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    let socket = Socket::of(call.this);
-    if !socket.is_ours(py) {
-        return call.forward();
-    }
-    let mut patience = Patience::new(socket.timeout(py));
-    let code = |code: c_int| {
-        // SAFETY: GIL held.
-        let number = unsafe { ffi::PyLong_FromLong(code.into()) };
-        // SAFETY: a new reference or null.
-        unsafe { Object::from_owned(number) }.ok_or(Raised)
-    };
-    loop {
-        let answer = socket.without_waiting(py, || call.forward())?;
-        match answer.bind(py).extract::<c_int>() {
-            Ok(libc::EINPROGRESS) => break,
-            Ok(libc::EAGAIN) if !patience.is_over(py)? => patience.pause(py)?,
-            _ => return Ok(answer),
-        }
-    }
-    if patience.wait_or_over(py, socket.fd(), Interest::Write)? {
-        code(ready::pending_error(socket.fd()))
+    let (name, _) = plain::METHODS[INDEX];
+    let interest = if READS.contains(&name) || name == "recvfrom_into" {
+        Interest::Read
+    } else if WRITES.contains(&name) {
+        Interest::Write
     } else {
-        code(libc::EWOULDBLOCK)
+        return call.forward();
+    };
+    if plain::is_rare(py, call.this) && socket.fd() >= 0 {
+        Patience::new(socket.timeout(py)).wait(py, socket.fd(), interest)?;
     }
+    call.forward()
 }
 
 /// `close()`, `detach()`: who waits for the descriptor hears of it first.
@@ -286,22 +211,35 @@ fn close(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
     call.forward()
 }
 
-/// What acts in the place of each method of `_socket.socket`; all in every OS thread.
-pub const METHODS: [(&str, Native, bool); 16] = [
-    ("_accept", read, true),
-    ("recv", read, true),
-    ("recv_into", read, true),
-    ("recvfrom", read, true),
-    ("recvfrom_into", read, true),
-    ("recvmsg", read, true),
-    ("recvmsg_into", read, true),
-    ("send", write, true),
-    ("sendto", write, true),
-    ("sendmsg", write, true),
-    ("sendmsg_afalg", write, true),
-    ("sendall", sendall, true),
-    ("connect", connect, true),
-    ("connect_ex", connect_ex, true),
-    ("close", close, true),
-    ("detach", close, true),
+const NATIVES: [Native; plain::METHODS.len()] = [
+    method::<0>,
+    method::<1>,
+    method::<2>,
+    method::<3>,
+    method::<4>,
+    method::<5>,
+    method::<6>,
+    method::<7>,
+    method::<8>,
+    method::<9>,
+    method::<10>,
+    method::<11>,
+    method::<12>,
 ];
+
+/// Redirects the methods of `_socket.socket`; the reasons, by method, why some cannot be.
+pub fn redirect(raw: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    class::socket_class(raw.py())?;
+    let mut failed = Vec::new();
+    let waiting = plain::METHODS.iter().zip(NATIVES);
+    let waiting = waiting.map(|(&(name, _), native)| (name, native));
+    for (name, native) in waiting.chain([("close", close as Native), ("detach", close)]) {
+        let Some(method) = raw.getattr_opt(name)? else {
+            continue; // this system has it not
+        };
+        if let Err(reason) = install(&method, native, false) {
+            failed.push((name.to_owned(), reason));
+        }
+    }
+    Ok(failed)
+}

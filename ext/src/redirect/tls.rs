@@ -12,10 +12,9 @@ use pyo3::prelude::*;
 
 use super::Native;
 use super::arguments::Call;
-use super::ready::{Patience, is_non_blocking};
+use super::ready::Patience;
 use super::socket::Socket;
 use crate::error::{Pending, Raised, Result};
-use crate::hub;
 use crate::object::Object;
 
 /// `_ssl.SSLWantReadError` and `SSLWantWriteError`, and the class of sockets.
@@ -44,7 +43,9 @@ fn socket_of(py: Python<'_>, call: &Call<'_>) -> Option<Object> {
     // SAFETY: a live object.
     let this = unsafe { Bound::from_borrowed_ptr(py, call.this) };
     let owner = this.getattr("owner").ok()?;
-    let is_socket = owner.is_instance(KNOWN.get()?.socket.bind(py)).unwrap_or(false);
+    let is_socket = owner
+        .is_instance(KNOWN.get()?.socket.bind(py))
+        .unwrap_or(false);
     is_socket.then(|| Object::from_bound(&owner))
 }
 
@@ -74,8 +75,7 @@ fn until_done(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
         return call.forward();
     };
     let timeout = socket.timeout(py);
-    let ours = timeout != 0 && (hub::runs_here() || timeout < 0 && is_non_blocking(socket.fd()));
-    if !ours {
+    if timeout == 0 || socket.fd() < 0 {
         return call.forward();
     }
     let mut patience = Patience::new(timeout);
@@ -97,10 +97,10 @@ fn until_done(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
 
 const TIMED_OUT: &str = "The operation timed out";
 
-/// What acts in the place of each method of `_ssl._SSLSocket`; all in every OS thread.
+/// What acts in the place of each method of `_ssl._SSLSocket`, where a hub runs.
 pub const METHODS: [(&str, Native, bool); 4] = [
-    ("do_handshake", until_done, true),
-    ("read", until_done, true),
-    ("write", until_done, true),
-    ("shutdown", until_done, true),
+    ("do_handshake", until_done, false),
+    ("read", until_done, false),
+    ("write", until_done, false),
+    ("shutdown", until_done, false),
 ];

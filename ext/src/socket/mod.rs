@@ -13,7 +13,7 @@ mod accept;
 mod address;
 mod ancillary;
 mod call;
-mod class;
+pub mod class;
 mod connect;
 mod datagram;
 mod file;

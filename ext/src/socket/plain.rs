@@ -60,6 +60,19 @@ pub fn wants_original(py: Python<'_>, object: *mut ffi::PyObject) -> bool {
     IN_BASE.get() || Sock::of(object).is_some() || !serves(py, object)
 }
 
+/// Whether `object` is one that `call` does not serve because of its family, and that may block.
+pub fn is_rare(py: Python<'_>, object: *mut ffi::PyObject) -> bool {
+    if IN_BASE.get() || Sock::of(object).is_some() {
+        return false;
+    }
+    let waits = seconds(py, object).is_ok_and(|seconds| seconds != Some(0.0));
+    let rare = member(class().family, object).is_ok_and(|family| !Address::knows(family));
+    if !(waits && rare) {
+        drop(crate::error::Pending::take());
+    }
+    waits && rare
+}
+
 fn serves(py: Python<'_>, object: *mut ffi::PyObject) -> bool {
     let waits = seconds(py, object).is_ok_and(|seconds| seconds != Some(0.0));
     let family = member(class().family, object);
