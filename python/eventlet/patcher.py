@@ -1,24 +1,25 @@
 """Putting green modules in the place of the standard library's: for good (`monkey_patch`), or for
 one import.
 
-`monkey_patch` writes the names that a green module lists in ``__patched__`` into the standard
-module, deletes those in ``__deleted__``, and then looks through every module that is already
-imported for names that were bound to the old functions (``from time import sleep``): so the order
-of imports does not matter. Modules that need the originals (this package, copies made by
-`original`) are left alone.
+`monkey_patch` redirects the builtins and the methods of builtin classes that block (locks, sockets,
+`time.sleep`, ...) in place: every reference to them, wherever a program took it before, is green from
+then on, so the order of imports does not matter. Names that a green module lists in ``__patched__``
+are written into the standard module besides. Modules that `original` gives keep what they had.
 """
 
 import importlib
 import sys
-import types
-import warnings
 from _imp import acquire_lock, release_lock
+
+from greenlet import _core
+
+from eventlet.support.patches import Patches
 
 __all__ = ["inject", "import_patched", "monkey_patch", "is_monkey_patched"]
 
 # Flag of monkey_patch -> (standard module, green module) to patch.
 _FLAGS = {
-    "os": (),
+    "os": (("os", "eventlet.green.os"),),
     "select": (("select", "eventlet.green.select"), ("selectors", "eventlet.green.selectors")),
     "socket": (("socket", "eventlet.green.socket"), ("ssl", "eventlet.green.ssl")),
     "thread": (
@@ -28,15 +29,30 @@ _FLAGS = {
     ),
     "time": (("time", "eventlet.green.time"),),
     "psycopg": (),
-    "MySQLdb": (),
-    "builtins": (),
-    "subprocess": (),
+    "MySQLdb": (("MySQLdb", "eventlet.green.MySQLdb"),),
+    "builtins": (("builtins", "eventlet.green.builtin"),),
+    "subprocess": (("subprocess", "eventlet.green.subprocess"),),
 }
 
 _DEFAULT_OFF = ("MySQLdb", "builtins")
 
-# Accepted, and said to do nothing when asked for by name.
-_NOT_YET = tuple(flag for flag, modules in _FLAGS.items() if not modules)
+# Modules that a Python, or a system, may lack.
+_OPTIONAL = ("ssl", "MySQLdb")
+
+# Flag -> (kind of redirection, module, name there) of what goes green in place. The classes are looked up
+# before names are replaced.
+_IN_PLACE = {
+    "time": (("sleep", "time", "sleep"),),
+    "select": (("epoll", "select", "epoll"), ("poll", "select", "poll")),
+    "socket": (("socket", "_socket", "socket"), ("tls", "_ssl", "_SSLSocket")),
+    "thread": (
+        ("lock", "_thread", "LockType"),
+        ("rlock", "_thread", "RLock"),
+        ("simple_queue", "_queue", "SimpleQueue"),
+        ("sentinel", "_thread", "_set_sentinel"),
+        ("thread_handle", "_thread", "_ThreadHandle"),
+    ),
+}
 
 # Modules that an unpatched copy of a module must find unpatched, too.
 _ORIGINAL_NEEDS = {
@@ -49,9 +65,7 @@ _ORIGINAL_NEEDS = {
 
 already_patched = {}
 
-
-class NotPatchedWarning(RuntimeWarning):
-    """`monkey_patch` was asked for a module that this version cannot patch: it stays as it is."""
+_patches = Patches()
 
 
 class SysModulesSaver:
@@ -94,12 +108,13 @@ class SysModulesSaver:
 
 
 def _default_modules():
-    """Return (name, green module) for everything that can be patched."""
-    return [pair for flag in _FLAGS for pair in _modules_of(flag)]
+    """Return (name, green module) for everything that `monkey_patch` patches if not told otherwise."""
+    flags = [flag for flag in _FLAGS if flag not in _DEFAULT_OFF]
+    return [pair for flag in flags for pair in _modules_of(flag)]
 
 
 def _green_os_modules():
-    return []
+    return _modules_of("os")
 
 
 def _green_select_modules():
@@ -111,7 +126,7 @@ def _green_socket_modules():
 
 
 def _green_subprocess_modules():
-    return []
+    return _modules_of("subprocess")
 
 
 def _green_thread_modules():
@@ -122,13 +137,21 @@ def _green_time_modules():
     return _modules_of("time")
 
 
+def _green_MySQLdb():
+    return _modules_of("MySQLdb")
+
+
+def _green_builtins():
+    return _modules_of("builtins")
+
+
 def _modules_of(flag):
     found = []
     for name, green in _FLAGS[flag]:
         try:
             found.append((name, importlib.import_module(green)))
-        except ImportError:
-            if name != "ssl":  # a Python may be built without
+        except ImportError as error:
+            if name not in _OPTIONAL and error.name != green:
                 raise
     return found
 
@@ -213,8 +236,9 @@ def _original_patch_function(func, *module_names):
 def original(modname):
     """Return an unpatched copy of the module *modname*, whether or not it has been patched.
 
-    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``. Raises
-    ImportError.
+    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``; no redirection
+    reaches the builtin functions in it. Its locks are those of the interpreter, which let other green
+    threads run where a hub does. Raises ImportError.
 
     >>> original('time').sleep is original('time').sleep
     True
@@ -226,9 +250,14 @@ def original(modname):
         try:
             sys.modules.pop(modname, None)
             sys.modules.update(needs)
-            sys.modules[key] = importlib.import_module(modname)
+            module = importlib.import_module(modname)
         finally:
             saver.restore()
+        names = vars(module)
+        for name, value in list(names.items()):
+            if isinstance(value, type(len)):
+                names[name] = _core.private_copy(value)
+        sys.modules[key] = module
     return sys.modules[key]
 
 
@@ -238,20 +267,32 @@ def monkey_patch(**on):
     Flags (bool): ``os, select, socket, thread, time, psycopg, subprocess`` are on by default,
     ``MySQLdb, builtins`` are not; ``all`` sets the default of the others. With any flag True only
     those are patched, with flags only False all but those. Calling it again adds to what is
-    patched. May switch: no. Raises TypeError for an unknown flag.
-
-    This version patches ``time`` (sleep), ``socket`` (with look-ups and ``ssl``) and ``select`` (with
-    selectors). The other flags are accepted; one that is asked for by name is answered with a
-    `NotPatchedWarning`, because the module stays as it is: locks, queues and threads of
-    ``threading`` belong to OS threads, ``os`` and ``subprocess`` calls block.
+    patched; what cannot be patched is told by `report`. An error leaves the process as it was.
+    May switch: no. Raises TypeError for an unknown flag.
 
     >>> monkey_patch(time=True)
     >>> is_monkey_patched('time')
     True
     """
+    wanted = _wanted(on)
     from eventlet import hubs
 
     hubs.get_hub()
+    acquire_lock()
+    mark = _patches.mark()
+    try:
+        for flag in wanted:
+            if flag not in already_patched:
+                _patch(flag)
+    except BaseException:
+        _patches.undo(mark)
+        raise
+    finally:
+        release_lock()
+
+
+def _wanted(on):
+    """Return the flags that are asked for."""
     if "__builtin__" in on:
         if "builtins" in on:
             raise TypeError("monkey_patch() got both 'builtins' and its alias '__builtin__'")
@@ -260,79 +301,88 @@ def monkey_patch(**on):
     for flag in on:
         if flag not in _FLAGS:
             raise TypeError(f"monkey_patch() got an unexpected keyword argument {flag!r}")
-    asked = [flag for flag in _NOT_YET if on.get(flag)]
-    if asked:
-        warnings.warn(
-            f"not patched by this version of eventlet-rs: {', '.join(asked)}",
-            NotPatchedWarning,
-            stacklevel=2,
-        )
     if default is None:
         default = True not in on.values()
-    wanted = [flag for flag in _FLAGS if on.get(flag, default and flag not in _DEFAULT_OFF)]
-    replaced = {}
-    acquire_lock()
+    return [flag for flag in _FLAGS if on.get(flag, default and flag not in _DEFAULT_OFF)]
+
+
+def _patch(flag):
+    """Patch what belongs to one flag."""
+    if flag == "psycopg":
+        try:
+            from eventlet.support import psycopg2_patcher
+        except ImportError:
+            return
+        psycopg2_patcher.make_psycopg_green()
+    pairs = _modules_of(flag)
+    if flag == "MySQLdb" and not pairs:
+        return
+    # Imported before anything is changed: what they take by name is not green.
+    pairs = [(importlib.import_module(name), name, green) for name, green in pairs]
+    for kind, home, name in _IN_PLACE.get(flag, ()):
+        _patch_in_place(kind, home, name)
+    for module, name, green in pairs:
+        if name == "ssl":
+            green._patch_context()
+        _patches.patch_module(name, module, green)
+    if flag == "socket":
+        _patch_look_ups()
+    already_patched[flag] = True
+    _patches.then_undo(lambda: already_patched.pop(flag))
+
+
+def _patch_in_place(kind, home, name):
     try:
-        for flag in wanted:
-            if flag in already_patched or flag in _NOT_YET:
-                continue
-            for name, green in _modules_of(flag):
-                _patch_module(name, green, replaced)
-            already_patched[flag] = True
-        if replaced:
-            _rebind(replaced)
-    finally:
-        release_lock()
+        builtin = getattr(importlib.import_module(home), name)
+    except (ImportError, AttributeError):
+        return  # this Python has it not
+    label = f"{home}.{name}"
+    locks = ()
+    if kind == "poll":
+        builtin = type(builtin())
+    elif kind == "sentinel":
+        threading = sys.modules.get("threading")
+        threads = list(threading._active.values()) if threading else []
+        locks = {lock for t in threads if (lock := getattr(t, "_tstate_lock", None)) is not None}
+    _patches.redirect_natively(kind, label, builtin, locks)
+    if kind == "rlock":
+        import threading
+
+        _patches.present_as(builtin, threading._PyRLock)
 
 
-def _patch_module(name, green, replaced):
-    """Write the names of *green* into the module *name*; note (old, new) by the identity of the old."""
-    module = importlib.import_module(name)
-    if name == "ssl":
-        green._patch_context()
-    for attribute in green.__patched__:
-        new = getattr(green, attribute, None)
-        if new is None:
-            continue
-        old = getattr(module, attribute, None)
-        if (
-            isinstance(old, (types.FunctionType, types.BuiltinFunctionType, type))
-            and old is not new
-        ):
-            replaced[id(old)] = (old, new)
-        setattr(module, attribute, new)
-    for attribute in getattr(green, "__deleted__", ()):
-        if hasattr(module, attribute):
-            delattr(module, attribute)
+def _patch_look_ups():
+    import _socket
 
+    from eventlet.support import resolver
 
-# Modules whose global names keep the originals.
-_KEEP = ("eventlet", "greenlet", "__original_module_", "__patched_module_", "asyncio", "_")
-
-
-def _rebind(replaced):
-    """Give modules that took a replaced function by name the new one."""
-    for name, module in list(sys.modules.items()):
-        if (
-            not isinstance(module, types.ModuleType)
-            or name.startswith(_KEEP)
-            and name != "__main__"
-        ):
-            continue
-        names = vars(module)
-        for key, value in list(names.items()):
-            pair = replaced.get(id(value))
-            if pair is not None and pair[0] is value:
-                names[key] = pair[1]
+    _patches.redirect(
+        "_socket.getaddrinfo", _socket.getaddrinfo, resolver.raw_getaddrinfo(_socket.getaddrinfo)
+    )
 
 
 def is_monkey_patched(module):
-    """Return whether *module* (a module or the name of a flag) was patched by `monkey_patch`.
+    """Return whether *module* (a module, its name, or a flag) was patched by `monkey_patch`.
 
     >>> is_monkey_patched('nothing')
     False
     """
-    return module in already_patched or getattr(module, "__name__", None) in already_patched
+    name = module if isinstance(module, str) else getattr(module, "__name__", None)
+    if name in already_patched:
+        return True
+    return any(
+        flag in already_patched and any(name == known for known, _ in pairs)
+        for flag, pairs in _FLAGS.items()
+    )
+
+
+def report():
+    """Return a `Report` of what `monkey_patch` has done to the process, and how; ``str()`` of it is text.
+
+    >>> 'time' in str(report()) or not report()
+    True
+    """
+    return _patches.report(already_patched)
 
 
 def slurp_properties(source, destination, ignore=(), srckeys=None):
@@ -350,15 +400,9 @@ def slurp_properties(source, destination, ignore=(), srckeys=None):
 
 def _main(argv):
     """Patch everything, then run the program *argv[0]* as the main module."""
-    import runpy
+    from eventlet.support import program
 
-    if not argv:
-        print("usage: python -m eventlet.patcher script.py [args]", file=sys.stderr)
-        return 2
-    sys.argv[:] = argv
-    importlib.import_module("eventlet.patcher").monkey_patch()
-    runpy.run_path(argv[0], run_name="__main__")
-    return 0
+    return program.run("python -m eventlet.patcher", argv)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Monkey patching: each case in a process of its own, because it is for good."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,8 @@ import textwrap
 import eventlet
 import pytest
 from eventlet import patcher
+
+TLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tls")
 
 ours = pytest.mark.skipif(
     not hasattr(eventlet, "__implementation__"), reason="differs from upstream on purpose"
@@ -93,17 +96,86 @@ def test_unknown_flag():
 
 
 @ours
-@pytest.mark.parametrize("flag", ["psycopg", "MySQLdb", "builtins", "os", "subprocess"])
-def test_what_is_not_patched_yet_says_so(flag):
-    script = f"""
-        import warnings, eventlet
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always')
-            eventlet.monkey_patch({flag}=True)
-        print(*[w.category.__name__ for w in caught])
-        print(eventlet.patcher.is_monkey_patched({flag!r}))
+def test_optional_modules_that_are_missing_are_left_out():
+    script = """
+        import sys, eventlet
+        sys.modules['psycopg2'] = sys.modules['MySQLdb'] = None
+        eventlet.monkey_patch(psycopg=True, MySQLdb=True)
+        print(*[eventlet.patcher.is_monkey_patched(m) for m in ('psycopg', 'MySQLdb')])
     """
-    assert run(script) == ["NotPatchedWarning", "False"]
+    assert run(script) == ["False", "False"]
+
+
+@ours
+@pytest.mark.parametrize("flag", ["time", "socket", "select", "thread"])
+def test_an_error_leaves_everything_as_it_was(flag):
+    script = f"""
+        import eventlet, socket, select, ssl, time, threading, _thread, _socket, queue, selectors
+        from eventlet import patcher
+        from greenlet import _core
+        import eventlet.hubs
+        eventlet.hubs.get_hub()
+        modules = [socket, select, time, threading, _thread, queue, selectors, ssl, _socket]
+        before = [dict(vars(m)) for m in modules]
+        members = [m for t in (type(_thread.allocate_lock()), type(_thread.RLock()), _socket.socket)
+                   for m in vars(t).values()] + [time.sleep, select.select, _thread.get_ident]
+        lock = threading.RLock()
+        # The last thing that is patched for the flag fails.
+        patches, real = patcher._patches, patcher._patches.then_undo
+        def then_undo(function):
+            real(function)
+            if {flag!r} in patcher.already_patched:
+                raise KeyboardInterrupt
+        patches.then_undo = then_undo
+        try:
+            eventlet.monkey_patch()
+        except KeyboardInterrupt:
+            print('interrupted')
+        print([m for m, names in zip(modules, before) if dict(vars(m)) != names])
+        print([m for m in members if _core.is_redirected(m)], patcher.already_patched)
+        print(isinstance(lock, threading._PyRLock), bool(patcher.report()))
+        patches.then_undo = real
+        eventlet.monkey_patch()
+        print(isinstance(lock, threading._PyRLock), bool(patcher.report()))
+    """
+    assert run(script) == ["interrupted", "[]", "[]", "{}", "False", "False", "True", "True"]
+
+
+@ours
+def test_report_tells_what_was_done():
+    script = """
+        import threading, time
+        from threading import local as mine
+        import eventlet
+        from eventlet import patcher
+        assert str(patcher.report()) == 'nothing is monkey patched' and not patcher.report()
+        eventlet.monkey_patch()
+        report = patcher.report()
+        assert report and 'time' in report.flags, report
+        for name in ('time.sleep', '_thread.LockType', '_thread.RLock', '_socket.socket', 'select.select'):
+            assert name in report.in_place, report
+        assert 'socket.socket' in report.by_name
+        assert report.failed == [], report
+        assert 'green in place' in str(report)
+    """
+    run(script)
+
+
+@ours
+def test_what_cannot_be_redirected_is_reported():
+    script = """
+        import eventlet, time
+        from eventlet import patcher
+        from greenlet import _core
+        real = _core.redirect_natively
+        _core.redirect_natively = lambda kind, builtin, locks: [(kind, 'as a test')]
+        eventlet.monkey_patch(time=True)
+        report = patcher.report()
+        assert report.failed == [('time.sleep', 'as a test')], report
+        assert 'not possible: time.sleep: as a test' in str(report)
+        assert time.sleep is eventlet.sleep
+    """
+    run(script)
 
 
 @ours
@@ -122,47 +194,95 @@ def test_is_monkey_patched_takes_modules_and_names():
 
 
 @ours
-@pytest.mark.parametrize("before", [True, False])
-def test_order_of_imports_does_not_matter(before):
-    imports = "import user"
-    patch = "eventlet.monkey_patch()"
-    first, second = (imports, patch) if before else (patch, imports)
-    script = f"""
-        import sys, types, importlib.abc, importlib.machinery
-        source = (
-            'from time import sleep; from select import select; '
-            'from socket import socket, create_connection, getaddrinfo as look_up'
-        )
-        class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-            def find_spec(self, name, path, target=None):
-                if name == 'user':
-                    return importlib.machinery.ModuleSpec(name, self)
-            def exec_module(self, module):
-                exec(source, module.__dict__)
-        sys.meta_path.insert(0, Finder())
+def test_references_taken_before_are_green_wherever_they_are():
+    script = """
+        import functools, os, select, socket, threading, time
+        from time import sleep
+        from socket import socketpair, socket as Socket, gethostbyname
+        lock, rlock = threading.Lock(), threading.RLock()
+        def by_default(seconds, sleep=time.sleep): sleep(seconds)
+        class Slots:
+            __slots__ = ('sleep',)
+        slots = Slots(); slots.sleep = sleep
+        def closure(kept):
+            return lambda seconds: kept(seconds)
+        class Attribute:
+            wait = staticmethod(sleep)
+        sleeps = [sleep, by_default, slots.sleep, closure(sleep), Attribute.wait, (sleep,)[0],
+                  {'s': sleep}['s'], functools.partial(sleep)]
+        select_early, acquire = select.select, lock.acquire
+        a, b = socketpair()
+        receive = a.recv
+        c, d = os.pipe()
+        poller = select.poll(); poller.register(c, select.POLLIN)
+        queue = select.epoll(); queue.register(c, select.EPOLLIN)
+        class Mine(Socket): pass
         import eventlet
-        {first}
-        {second}
-        import time
-        import socket, select
-        print(user.sleep is time.sleep is eventlet.sleep)
-        print(user.socket is socket.socket is eventlet.greenio.GreenSocket)
-        print(user.create_connection is socket.create_connection)
-        print(user.look_up is socket.getaddrinfo)
-        print(user.select is select.select)
+        eventlet.monkey_patch()
+        blocked = []
+        def others():
+            blocked[:] = [False]
+        def free(function, *args):
+            blocked[:] = [True]
+            eventlet.spawn(others)
+            result = function(*args)
+            assert blocked == [False], function
+            return result
+        for each in sleeps:
+            free(each, 0.001)
+        eventlet.spawn_after(0.01, b.send, b'x')
+        assert free(receive, 10) == b'x'
+        for wait in (lambda: select_early([c], [], []), poller.poll, queue.poll):
+            eventlet.spawn_after(0.01, os.write, d, b'x')
+            assert free(wait)
+            os.read(c, 1)
+        for held in (lock, rlock):
+            g = eventlet.spawn(lambda: [held.acquire(), eventlet.sleep(0.01), held.release()])
+            eventlet.sleep(0)
+            with held: pass
+            free(lambda: [eventlet.spawn(held.acquire).wait(), eventlet.sleep(0)])
+        listener = Mine(); listener.bind(('127.0.0.1', 0)); listener.listen()
+        client = Mine()
+        eventlet.spawn_after(0.01, client.connect, listener.getsockname())
+        conn, _ = free(listener.accept)
+        for s in (a, b, listener, client, conn): s.close()
+        assert free(gethostbyname, 'localhost') == '127.0.0.1'
+        queue.close(); os.close(c); os.close(d)
     """
-    assert run(script) == ["True"] * 5
+    run(script, "-W", "ignore")
 
 
 @ours
-def test_main_module_is_rebound():
-    script = """
-        from time import sleep
+def test_tls_socket_made_before():
+    script = f"""
+        import os, socket, ssl
+        folder = {TLS!r}
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(folder + '/cert.pem', folder + '/key.pem')
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        a, b = socket.socketpair()
+        left = server.wrap_socket(a, server_side=True, do_handshake_on_connect=False)
+        right = client.wrap_socket(b, do_handshake_on_connect=False)
         import eventlet
         eventlet.monkey_patch()
-        print(sleep is eventlet.sleep)
+        g = eventlet.spawn(left.do_handshake)
+        right.do_handshake(); g.wait()
+        g = eventlet.spawn(right.recv, 10)
+        eventlet.sleep(0)
+        left.sendall(b'hello'); print(g.wait())
+        data = os.urandom(1 << 20)
+        g = eventlet.spawn(left.sendall, data)
+        got = b''
+        while len(got) < len(data): got += right.recv(1 << 16)
+        g.wait(); print(got == data)
+        right.settimeout(0.01)
+        try: right.recv(1)
+        except TimeoutError as error: print(error)
+        print(right.gettimeout(), left.gettimeout())
+        for s in (left, right): s.close()
     """
-    assert run(script) == ["True"]
+    assert " ".join(run(script)) == "b'hello' True The read operation timed out 0.01 None"
 
 
 def test_sleep_in_two_green_threads_overlaps():
@@ -372,15 +492,49 @@ def test_slurp_properties():
     assert "b" in into and "a" not in into and "__name__" not in into
 
 
-def test_run_a_script_patched(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, time, eventlet\nprint(__name__, time.sleep is eventlet.sleep, sys.argv[1:])\n"
-    )
+PROGRAM = """
+import sys, time, eventlet
+print(__name__, time.sleep is eventlet.sleep, sys.argv[1:], sys.modules['__main__'].sys is sys)
+import beside
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    (tmp_path / "script.py").write_text(PROGRAM)
+    (tmp_path / "beside.py").write_text("print('beside')\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [["-m", "eventlet.patcher"], ["{}/script.py"]],
+        pytest.param([["-m", "eventlet.support.program"], ["{}/script.py"]], marks=ours),
+        pytest.param([["-m", "eventlet.support.program"], ["-m", "script"]], marks=ours),
+        pytest.param([["-m", "eventlet.support.program"], ["-c", PROGRAM]], marks=ours),
+    ],
+)
+def test_run_a_program_patched(program, command):
+    interpreter, arguments = command
+    arguments = [argument.replace("{}", str(program)) for argument in arguments]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "eventlet.patcher", str(script), "a", "b"],
+        [sys.executable, "-W", "ignore", *interpreter, *arguments, "a", "-b"],
         capture_output=True,
         text=True,
         timeout=30,
+        cwd=program,
     )
-    assert done.stdout.strip() == "__main__ True ['a', 'b']", done.stderr
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines() == ["__main__ True ['a', '-b'] True", "beside"]
+
+
+@ours
+def test_usage_of_eventlet_run(capsys):
+    from eventlet.support import program
+
+    for argv, status in ((["-h"], 0), ([], 2), (["-m"], 2), (["-x"], 2)):
+        assert program.run("eventlet-run", argv) == status
+    out, err = capsys.readouterr()
+    assert out.count("usage: eventlet-run") == 1 and err.count("usage: eventlet-run") == 3

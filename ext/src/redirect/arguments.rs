@@ -96,8 +96,13 @@ impl<'a> Call<'a> {
     }
 
     fn invoke(&self, raw: Raw) -> Result<Object> {
-        let (original, this) = (self.original(), self.this);
-        match raw {
+        Call { raw, ..*self }.call(self.original())
+    }
+
+    /// Calls a C function of this call's convention.
+    pub fn call(&self, original: *mut c_void) -> Result<Object> {
+        let this = self.this;
+        match self.raw {
             Raw::One(args) => {
                 // SAFETY: the variant is made by the entry of this convention only (as in all arms).
                 let function = unsafe { transmute::<*mut c_void, One>(original) };

@@ -50,6 +50,8 @@ enum Target {
     OnHub(Native),
     /// This function, in every OS thread.
     Everywhere(Native),
+    /// The C function of another builtin of the same convention, with its `self`, in OS threads that run a hub.
+    Builtin(*mut std::ffi::c_void, *mut ffi::PyObject),
 }
 
 /// One redirected builtin.
@@ -141,6 +143,7 @@ fn dispatch(py: Python<'_>, index: usize, this: *mut ffi::PyObject, raw: Raw) ->
     match slot.target.get() {
         Target::OnHub(native) if hub::runs_here() => native(py, &call),
         Target::Everywhere(native) => native(py, &call),
+        Target::Builtin(function, this) if hub::runs_here() => Call { this, ..call }.call(function),
         _ => call.forward(),
     }
 }
@@ -173,5 +176,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(is_redirected, module)?)?;
     module.add_function(wrap_pyfunction!(python::call_original, module)?)?;
     module.add_function(wrap_pyfunction!(python::private_copy, module)?)?;
+    module.add_function(wrap_pyfunction!(python::set_type_attribute, module)?)?;
     module.add_function(wrap_pyfunction!(objects::redirect_natively, module)?)
 }

@@ -1,15 +1,16 @@
 //! Redirection to a Python callable, and the way from it to the builtin itself.
 
 use std::collections::HashSet;
+use std::ffi::c_void;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::arguments::{Call, Raw};
 use super::definition::Definition;
-use super::{install, remove, slot_of};
+use super::{Slot, Target, install, remove, slot_of};
 use crate::call;
 use crate::error::{Raised, Result};
 use crate::gil_cell::GilCell;
@@ -61,9 +62,26 @@ pub fn redirect(
     install(builtin, replace, false).map_err(|reason| unable(builtin, &reason))?;
     let slot = Definition::of(builtin).ok().and_then(slot_of);
     let slot = slot.expect("just installed");
+    if let Some((function, this)) = same_convention(slot, replacement) {
+        slot.target.set(Target::Builtin(function, this.into_ptr())); // kept for ever, as below
+        return Ok(());
+    }
     // The reference that stood there is not given back: its function may be running.
     slot.replacement.set(replacement.clone().into_ptr());
     Ok(())
+}
+
+/// The C function of `replacement` and its `self`, if it is called as the builtin of `slot` is.
+fn same_convention(slot: &Slot, replacement: &Bound<'_, PyAny>) -> Option<(*mut c_void, Object)> {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyCFunction_Check(replacement.as_ptr()) } == 0 {
+        return None;
+    }
+    let definition = Definition::of(replacement).ok()?;
+    let flags = slot.definition.get()?.flags();
+    let same = definition.flags() == flags && flags & ffi::METH_METHOD == 0;
+    let this = replacement.getattr("__self__").ok().filter(|_| same)?;
+    Some((definition.original(), Object::from_bound(&this)))
 }
 
 fn unable(builtin: &Bound<'_, PyAny>, reason: &str) -> PyErr {
@@ -182,4 +200,29 @@ pub fn private_copy(builtin: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let function = unsafe { ffi::PyCFunction_NewEx(copy, this.as_ptr(), module) };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, function) }.map(Bound::unbind)
+}
+
+/// `set_type_attribute(type, name, value)`: sets an attribute of a class that its own `__setattr__` protects; *value*
+/// None takes it away. May switch: no.
+#[pyfunction]
+pub fn set_type_attribute(
+    r#type: &Bound<'_, PyType>,
+    name: &Bound<'_, PyString>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = r#type.py();
+    let class = r#type.as_type_ptr();
+    // SAFETY: a live class.
+    let dict = unsafe { (*class).tp_dict };
+    // SAFETY: null for some classes of the interpreter, else a live dictionary.
+    let dict = unsafe { Bound::from_borrowed_ptr_or_opt(py, dict) };
+    let dict =
+        dict.ok_or_else(|| PyTypeError::new_err("the class has no dictionary of its own"))?;
+    match value {
+        Some(value) => dict.set_item(name, value)?,
+        None => dict.del_item(name)?,
+    }
+    // SAFETY: a live class.
+    unsafe { ffi::PyType_Modified(class) };
+    Ok(())
 }

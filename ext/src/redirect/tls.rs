@@ -67,7 +67,31 @@ fn wanted(py: Python<'_>) -> Option<Interest> {
     Some(interest)
 }
 
-fn until_done(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+fn do_handshake(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    until_done(py, call, |_| "The handshake operation timed out")
+}
+
+fn read(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    until_done(py, call, |_| "The read operation timed out")
+}
+
+fn write(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    until_done(py, call, |_| "The write operation timed out")
+}
+
+fn shutdown(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    until_done(py, call, |interest| match interest {
+        Interest::Read => "The read operation timed out",
+        Interest::Write => "The write operation timed out",
+    })
+}
+
+/// Tries and waits; `late` is the text of the TimeoutError.
+fn until_done(
+    py: Python<'_>,
+    call: &Call<'_>,
+    late: fn(Interest) -> &'static str,
+) -> Result<Object> {
     let Some(object) = socket_of(py, call) else {
         return call.forward();
     };
@@ -88,19 +112,16 @@ fn until_done(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
             return result;
         };
         if !patience.wait_or_over(py, socket.fd(), interest)? {
-            let operation = TIMED_OUT;
-            let error = pyo3::exceptions::PyTimeoutError::new_err(operation);
+            let error = pyo3::exceptions::PyTimeoutError::new_err(late(interest));
             return Err(Raised::from_err(py, error));
         }
     }
 }
 
-const TIMED_OUT: &str = "The operation timed out";
-
 /// What acts in the place of each method of `_ssl._SSLSocket`, where a hub runs.
 pub const METHODS: [(&str, Native, bool); 4] = [
-    ("do_handshake", until_done, false),
-    ("read", until_done, false),
-    ("write", until_done, false),
-    ("shutdown", until_done, false),
+    ("do_handshake", do_handshake, false),
+    ("read", read, false),
+    ("write", write, false),
+    ("shutdown", shutdown, false),
 ];

@@ -82,5 +82,16 @@ def getnameinfo(sockaddr, flags):
     return call(_getnameinfo, sockaddr, flags)
 
 
-def _call_now(function, *args):
-    return function(*args)
+def raw_getaddrinfo(original):
+    """Return what acts in the place of the builtin *original*, `_socket.getaddrinfo`. May switch: yes."""
+
+    def getaddrinfo(host, port, *args, **kwargs):
+        at_once = is_numeric(host) and (not isinstance(port, (str, bytes)) or port.isdigit())
+        call = _call_now if at_once else in_thread
+        return call(original, host, port, *args, **kwargs)
+
+    return getaddrinfo
+
+
+def _call_now(function, *args, **kwargs):
+    return function(*args, **kwargs)
