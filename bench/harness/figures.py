@@ -96,7 +96,7 @@ class Figure:
 
     def bound_to(self, python):
         """The limits that hold on this (major, minor) version."""
-        if self.script == "memory":
+        if self.unit == BYTES:
             if python >= (3, 14):
                 return (AtMost(1, "< 1.0", strict=True),)
             return (AtMost(1.1, "<= 1.1"),)
@@ -136,6 +136,15 @@ PROGRAMS = (
     _figure("spawn", "together", "spawn + wait, 10k together", fraction(30)),
     _figure("spawn", "spawn_n", "spawn_n, 10k drained", fraction(40)),
     _figure("spawn", "pool", "GreenPool(1000).spawn_n, 10k + waitall", fraction(20)),
+    _figure("spawn", "kill", "spawn + park + kill", fraction(20)),
+    _figure("pools", "imap", "GreenPool(100).imap, an item", fraction(10)),
+    _figure("pools", "pile", "GreenPile(100), a job", fraction(10)),
+    _figure("pools", "item", "Pool, get + put", AtMost(1, "<= 1")),
+    _figure("pools", "local", "corolocal.local, read an attribute", AtMost(1, "<= 1")),
+    _figure("alive", "start_100k", "100k green threads: spawn and park one", fraction(10)),
+    _figure("alive", "stop_100k", "100k green threads: end one of the parked", fraction(10)),
+    _figure("alive", "memory_100k", "100k green threads: memory of one", (), BYTES, True),
+    _figure("alive", "memory_1m", "1M green threads: memory of one", (), BYTES, True),
     _figure("timers", "fired", "100k timers scheduled and fired", fraction(10)),
     _figure("timers", "cancelled", "100k timers scheduled and cancelled", fraction(4)),
     _figure("timers", "timeout", "Timeout that never fires", fraction(5)),

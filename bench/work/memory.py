@@ -5,24 +5,9 @@ One measurement per process, because allocators keep what they once had.
 Invariant: the list that holds the greenlets is paid for before the first reading.
 """
 
-import gc
-import re
-
 import meter
 from greenlet import getcurrent, greenlet
-
-
-def field(path, name):
-    """The kB value ``name`` of a /proc file, in bytes."""
-    with open(path) as file:
-        match = re.search(rf"^{name}:\s+(\d+) kB", file.read(), re.MULTILINE)
-    return int(match[1]) * 1024
-
-
-def occupied():
-    """Resident memory plus page tables of this process, in bytes."""
-    gc.collect()
-    return field("/proc/self/smaps_rollup", "Rss") + field("/proc/self/status", "VmPTE")
+from memory_of import occupied
 
 
 def parked(count):

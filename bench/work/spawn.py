@@ -1,4 +1,4 @@
-"""Spawning green threads: one and wait, many and wait, spawn_n drained, a GreenPool drained.
+"""Spawning green threads: one and wait, many and wait, one and kill, spawn_n and a GreenPool drained.
 
 Invariant: every green thread has run to its end before the round ends; the collector is on.
 """
@@ -68,11 +68,25 @@ def pool():
     return run
 
 
+def kill():
+    """spawn one, let it park, kill it."""
+
+    def run(n):
+        spawn, sleep = eventlet.spawn, eventlet.sleep
+        for _ in range(n):
+            parked = spawn(sleep, 3600)
+            sleep(0)
+            parked.kill()
+
+    return run
+
+
 meter.main(
     {
         "one_by_one": meter.Work(one_by_one),
         "together": meter.Work(together, ops=BATCH),
         "spawn_n": meter.Work(spawn_n, ops=BATCH),
         "pool": meter.Work(pool, ops=BATCH),
+        "kill": meter.Work(kill),
     }
 )

@@ -60,6 +60,8 @@ class Pool:
         >>> Pool(create=list).get()
         []
         """
+        if len(self.free_items) > self._chances:
+            return self.free_items.popleft()
         if self._available() <= self._chances:
             while True:
                 item = self.channel.get()
@@ -110,7 +112,8 @@ class Pool:
             self.free_items.appendleft(item)
         else:
             self.free_items.append(item)
-        self._offer()
+        if self.channel.getting():
+            self._offer()
 
     def resize(self, new_size):
         """Change how many items may exist. *May switch: no.*
