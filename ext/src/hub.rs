@@ -53,7 +53,7 @@ use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Role, Transfer, switch};
 use crate::object::{Object, Slot};
 use crate::thread::Thread;
-pub use why::{Kind, Target, Waitable, What, Why};
+pub use why::{Kind, Target, Waitable, What, Why, passes_on};
 
 /// Why a greenlet is parked. `of` and `within` add for which object.
 #[derive(Debug, Clone, Copy)]
@@ -163,18 +163,37 @@ fn doors<R>(f: impl FnOnce(&mut HashMap<u64, Arc<Inbox<Wake>>>) -> R) -> R {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.close_door();
+        drop(self.close_door());
     }
 }
 
 impl Hub {
     /// Nobody can send to this hub any more.
-    fn close_door(&self) {
+    fn close_door(&self) -> Vec<Wake> {
         doors(|doors| doors.remove(&self.serial));
         ENDED_HUBS.fetch_add(1, Ordering::Relaxed);
         let mut mail = Vec::new();
         self.inbox.close(&mut mail);
-        drop(mail);
+        mail
+    }
+}
+
+/// Has those who were woken by an object, and never run again, replaced by others.
+fn pass_on(wakes: &[Wake]) {
+    let debts: Vec<why::Debt> = wakes
+        .iter()
+        .filter_map(|wake| match wake {
+            Wake::Resume(object, number) => {
+                let g = Gr::from_object(object);
+                let parked = g.get().parks.get() == *number && g.get().reason.get().is_some();
+                parked.then(|| why::Debt::of(g)).flatten()
+            }
+            _ => None,
+        })
+        .collect();
+    for debt in debts {
+        // SAFETY: hubs end with the GIL held.
+        debt.settle(unsafe { Python::assume_attached() });
     }
 }
 
@@ -188,6 +207,10 @@ pub fn end(hub: Rc<Hub>, itself: bool) {
         }
     }
     if itself {
+        let mail = hub.close_door();
+        pass_on(&wakes);
+        pass_on(&mail);
+        drop(mail);
         drop(wakes);
     } else {
         std::mem::forget(wakes);
@@ -197,7 +220,7 @@ pub fn end(hub: Rc<Hub>, itself: bool) {
     };
     // The other counts are on the stacks of greenlets that were suspended when the thread ended. Those never
     // run again and are never unwound, so nobody comes back to what is dropped here.
-    shared.close_door();
+    drop(shared.close_door());
     // SAFETY: read once, and never used or dropped in its place again: the count of `shared` is given away.
     let engine = unsafe { std::ptr::read(shared.engine.as_ptr()) };
     // SAFETY: as above.

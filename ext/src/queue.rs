@@ -77,6 +77,14 @@ pub struct LightQueue {
 
 impl hub::Waitable for LightQueue {
     const KIND: hub::Kind = hub::Kind::LightQueue;
+
+    fn pass_on(&self, py: Python<'_>) {
+        self.state.with(py, |state| {
+            // They look again when they run, and pass over who is lost.
+            state.getters.wake_all(py, |_| ());
+            state.putters.wake_all(py, |_| ());
+        });
+    }
 }
 
 /// Names looked up once.
@@ -295,13 +303,15 @@ impl LightQueue {
     }
 
     /// Number of green threads that wait in `put`.
-    fn putting(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| state.putters.len())
+    fn putting(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        LightQueue::forget_lost(slf)?;
+        Ok(slf.get().state.with(slf.py(), |state| state.putters.len()))
     }
 
     /// Number of green threads that wait in `get`.
-    fn getting(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| state.getters.len())
+    fn getting(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        LightQueue::forget_lost(slf)?;
+        Ok(slf.get().state.with(slf.py(), |state| state.getters.len()))
     }
 
     /// The limit; None for none.
@@ -351,8 +361,8 @@ impl LightQueue {
             text += &format!(" queue={}", items.repr()?);
         }
         for (name, count) in [
-            ("getters", queue.getting(py)),
-            ("putters", queue.putting(py)),
+            ("getters", LightQueue::getting(slf)?),
+            ("putters", LightQueue::putting(slf)?),
         ] {
             if count > 0 {
                 text += &format!(" {name}[{count}]");
@@ -431,6 +441,7 @@ impl LightQueue {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("QueueShutDown", names(py)?.shut.bind(py))?;
+    hub::passes_on::<LightQueue>();
     module.add_class::<LightQueue>()?;
     module.add_class::<Queue>()?;
     module.add_class::<PriorityQueue>()?;

@@ -77,6 +77,10 @@ pub struct Semaphore {
 
 impl hub::Waitable for Semaphore {
     const KIND: hub::Kind = hub::Kind::Semaphore;
+
+    fn pass_on(&self, py: Python<'_>) {
+        self.add(py, 0);
+    }
 }
 
 impl Semaphore {
@@ -393,6 +397,7 @@ impl Semaphore {
 
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    hub::passes_on::<Semaphore>();
     module.add_class::<Semaphore>()?;
     module.add_class::<bounded::BoundedSemaphore>()?;
     module.add_class::<capped::CappedSemaphore>()?;

@@ -375,43 +375,74 @@ def test_waiters_of_an_os_thread_that_ended_are_passed_over(threads):
     event.send(1)
 
 
-def test_units_of_waiters_that_were_woken_and_never_ran(threads):
-    semaphore, woken = eventlet.Semaphore(0), threading.Event()
+def woken_and_gone(wait, wake):
+    """Has a green thread wait in an OS thread that ends as soon as the green thread is woken."""
+    ready, woken = threading.Event(), threading.Event()
 
     def owner():
-        eventlet.spawn(semaphore.acquire)
+        eventlet.spawn(wait)
         eventlet.sleep()
         ready.set()
         assert woken.wait(5)  # natively: this hub does not run any more
 
-    ready = threading.Event()
     thread = threading.Thread(target=owner)
     thread.start()
     assert ready.wait(5)
-    semaphore.release()
+    wake()
     woken.set()
-    thread.join()
-    assert semaphore.acquire(timeout=1) is True
-    assert semaphore.balance == 0
+    return thread
+
+
+@pytest.mark.parametrize("kind", [eventlet.Semaphore, Lock, queue.LightQueue])
+@pytest.mark.parametrize("waits_before", [True, False])
+def test_what_a_waiter_that_never_ran_was_woken_for_goes_to_the_next(kind, waits_before):
+    primitive = kind()
+    if kind is queue.LightQueue:
+        wait, wake = primitive.get, lambda: primitive.put("tea")
+    else:
+        primitive.acquire()
+        wait, wake = primitive.acquire, primitive.release
+    thread = woken_and_gone(wait, wake)
+    if waits_before:
+        other = eventlet.spawn(wait)
+        eventlet.sleep()
+        thread.join()
+    else:
+        thread.join()
+        other = eventlet.spawn(wait)
+    assert other.wait() == ("tea" if kind is queue.LightQueue else True)
+    if kind is queue.LightQueue:
+        assert primitive.getting() == 0 and primitive.empty()
 
 
 def test_an_item_handed_to_a_getter_that_never_ran():
-    channel, woken, ready = queue.LightQueue(0), threading.Event(), threading.Event()
+    channel = queue.LightQueue(0)
+    thread = woken_and_gone(channel.get, lambda: channel.put_nowait("tea"))
+    other = eventlet.spawn(channel.get)
+    eventlet.sleep()
+    thread.join()
+    assert other.wait() == "tea"
+
+
+def test_woken_by_its_own_os_thread_at_its_end():
+    semaphore = eventlet.Semaphore(0)
 
     def owner():
-        eventlet.spawn(channel.get)
+        eventlet.spawn(semaphore.acquire)
         eventlet.sleep()
-        ready.set()
-        assert woken.wait(5)
+        waiting.set()
+        assert other_waits.wait(5)
+        semaphore.release()  # for the one that waits here, first of all
 
+    waiting, other_waits = threading.Event(), threading.Event()
     thread = threading.Thread(target=owner)
     thread.start()
-    assert ready.wait(5)
-    channel.put_nowait("tea")
-    woken.set()
+    assert waiting.wait(5)
+    other = eventlet.spawn(semaphore.acquire)
+    eventlet.sleep()
+    other_waits.set()
     thread.join()
-    other = eventlet.spawn(channel.get)
-    assert other.wait() == "tea"
+    assert other.wait() is True
 
 
 def test_containers_that_run_python_code_are_changed_one_at_a_time(threads):

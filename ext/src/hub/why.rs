@@ -3,7 +3,10 @@
 //! The object is noted as an address, which costs a store. Invariant: whoever parks keeps the object alive until
 //! `park` returns, so that the address may be followed for as long as the greenlet is parked.
 
+use std::sync::OnceLock;
+
 use pyo3::ffi;
+use pyo3::prelude::*;
 
 use super::Reason;
 use crate::greenlet::Gr;
@@ -28,6 +31,47 @@ pub enum Kind {
 pub trait Waitable {
     /// Which one it is: no other has the same.
     const KIND: Kind;
+
+    /// A greenlet that this object has woken never runs again, because its hub has ended: what it was woken for is
+    /// another's now. Not called where everybody is woken at once.
+    fn pass_on(&self, _py: Python<'_>) {}
+}
+
+type PassOn = fn(Python<'_>, *const ());
+
+/// By kind, for those that pass on.
+static PASS_ON: [OnceLock<PassOn>; 4] = [const { OnceLock::new() }; 4];
+
+/// Has `pass_on` of this class called.
+pub fn passes_on<T: Waitable>() {
+    let pass_on: PassOn = |py, address| {
+        // SAFETY: the address was made by `within` of a value of this class (its kind says so), which lives for as
+        // long as the greenlet is parked (invariant of this file): for good, since that one never runs again.
+        let value = unsafe { &*address.cast::<T>() };
+        value.pass_on(py);
+    };
+    PASS_ON[T::KIND as usize].get_or_init(|| pass_on);
+}
+
+/// The object that parked `g` in its present park.
+pub(super) struct Debt(PassOn, *const ());
+
+impl Debt {
+    /// What is owed to others if `g` never runs again.
+    pub(super) fn of(g: Gr) -> Option<Debt> {
+        match g.get().what.get().target() {
+            Target::Value(kind, address) => {
+                let pass_on = PASS_ON[kind as usize].get()?;
+                Some(Debt(*pass_on, address))
+            }
+            Target::Nothing | Target::Object(_) => None,
+        }
+    }
+
+    /// Passes it on.
+    pub(super) fn settle(self, py: Python<'_>) {
+        (self.0)(py, self.1);
+    }
 }
 
 /// What an address stands for.

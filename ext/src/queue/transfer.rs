@@ -189,13 +189,13 @@ impl LightQueue {
     pub(super) fn balance(slf: Slf<'_, '_>) -> PyResult<()> {
         let py = slf.py();
         let queue = slf.get();
+        LightQueue::forget_lost(slf)?;
         let idle = queue.state.with(py, |state| {
             state.getters.waiting() == 0 && state.putters.waiting() == 0
         });
         if idle {
             return Ok(());
         }
-        LightQueue::forget_lost(slf)?;
         let size = LightQueue::size(slf)?;
         queue.state.with(py, |state| {
             let offered = if state.maxsize == Some(0) {
@@ -219,7 +219,7 @@ impl LightQueue {
     }
 
     /// Passes over greenlets whose OS thread has ended; what getters had been handed is put back.
-    fn forget_lost(slf: Slf<'_, '_>) -> PyResult<()> {
+    pub(super) fn forget_lost(slf: Slf<'_, '_>) -> PyResult<()> {
         let py = slf.py();
         let (getters, putters) = slf.get().state.with(py, |state| {
             (state.getters.forget_lost(), state.putters.forget_lost())
