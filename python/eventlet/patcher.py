@@ -255,7 +255,8 @@ def original(modname):
             saver.restore()
         names = vars(module)
         for name, value in list(names.items()):
-            if isinstance(value, type(len)):
+            # The locks that the interpreter releases by itself must be known wherever they are made.
+            if isinstance(value, type(len)) and name != "_set_sentinel":
                 names[name] = _core.private_copy(value)
         sys.modules[key] = module
     return sys.modules[key]
@@ -341,8 +342,8 @@ def _patch_in_place(kind, home, name):
     if kind == "poll":
         builtin = type(builtin())
     elif kind == "sentinel":
-        threading = sys.modules.get("threading")
-        threads = list(threading._active.values()) if threading else []
+        copies = [sys.modules.get(prefix + "threading") for prefix in ("", "__original_module_")]
+        threads = [thread for copy in copies if copy for thread in list(copy._active.values())]
         locks = {lock for t in threads if (lock := getattr(t, "_tstate_lock", None)) is not None}
     _patches.redirect_natively(kind, label, builtin, locks)
     if kind == "rlock":

@@ -414,6 +414,33 @@ def test_original_is_a_copy_of_its_own():
     assert run(script) == ["True", "sleep", *["True"] * 6]
 
 
+@ours
+@pytest.mark.parametrize("early", [True, False])
+def test_threads_of_the_original_module_can_be_joined(early):
+    script = f"""
+        import eventlet
+        from eventlet import patcher
+        if {early}: patcher.original('threading')
+        go = []
+        def start():
+            import time
+            threading, sleep = patcher.original('threading'), patcher.original('time').sleep
+            def body():
+                while not go: sleep(0.001)
+            thread = threading.Thread(target=body)
+            thread.start()
+            return thread
+        threads = [start()] if {early} else []
+        eventlet.monkey_patch()
+        threads.append(start())
+        eventlet.spawn_after(0.01, go.append, 1)
+        for thread in threads:
+            thread.join()
+        print('joined')
+    """
+    assert run(script) == ["joined"]
+
+
 def test_original_of_an_unknown_module():
     with pytest.raises(ImportError):
         patcher.original("no_such_module_at_all")
