@@ -13,7 +13,7 @@ use pyo3::types::PyType;
 
 use super::call::method;
 use super::state::State;
-use super::{accept, connect, datagram, file, lifetime, message, receive, send, timeout};
+use super::{accept, connect, datagram, file, lifetime, message, receive, send, timeout, tls};
 
 /// What is known once the class exists. The objects live until the process ends.
 pub struct Class {
@@ -136,6 +136,14 @@ fn methods() -> Vec<ffi::PyMethodDef> {
             method!(file::sendfile),
             c"sendfile(file, offset=0, count=None) -> bytes sent\n\nMay switch: yes.",
         ),
+        // For TLS sockets, which take them under their usual names.
+        entry(c"_until_done", method!(tls::call_until_done), c"_until_done(function, *args)\n\nMay switch: yes."),
+        entry(c"_tls_read", method!(tls::read), c"read(len=1024, buffer=None) -> bytes, or bytes read into the buffer\n\nMay switch: yes."),
+        entry(c"_tls_recv", method!(tls::recv), c"recv(buflen=1024, flags=0) -> bytes\n\nMay switch: yes."),
+        entry(c"_tls_recv_into", method!(tls::recv_into), c"recv_into(buffer, nbytes=None, flags=0) -> bytes received\n\nMay switch: yes."),
+        entry(c"_tls_write", method!(tls::write), c"write(data) -> bytes taken\n\nMay switch: yes."),
+        entry(c"_tls_send", method!(tls::send), c"send(data, flags=0) -> bytes taken\n\nMay switch: yes."),
+        entry(c"_tls_sendall", method!(tls::sendall), c"sendall(data, flags=0)\n\nMay switch: yes."),
         entry(c"close", method!(lifetime::close), c"close()\n\nMay switch: no. Whoever waits for the socket gets OSError."),
         entry(c"_real_close", method!(lifetime::real_close), c"Closes the descriptor, makefile() or not."),
         entry(c"detach", method!(lifetime::detach), c"detach() -> descriptor\n\nMay switch: no."),

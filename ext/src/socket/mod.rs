@@ -25,6 +25,7 @@ mod receive;
 mod send;
 mod state;
 mod timeout;
+mod tls;
 mod wait;
 mod wrapped;
 
@@ -34,6 +35,7 @@ use pyo3::prelude::*;
 
 /// Adds what Python sees of this module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(tls::tls_class, module)?)?;
     module.add_function(wrap_pyfunction!(plain::_call_plain, module)?)?;
     module.add_function(wrap_pyfunction!(class::socket_class, module)?)
 }

@@ -54,6 +54,8 @@ pub struct State {
     pub borrowed: Cell<bool>,
     /// The last receive has emptied the kernel's buffer: the next one parks without asking.
     pub drained: Cell<bool>,
+    /// The last read through TLS took the rest of a record: the TLS object has nothing by itself.
+    pub record_read: Cell<bool>,
     pub registration: Cell<Option<Registration>>,
 }
 
@@ -70,6 +72,7 @@ impl State {
             wraps: Cell::new(false),
             borrowed: Cell::new(false),
             drained: Cell::new(false),
+            record_read: Cell::new(false),
             registration: Cell::new(None),
         }
     }

@@ -23,14 +23,21 @@ gethostbyaddr = resolver.gethostbyaddr
 getnameinfo = resolver.getnameinfo
 
 
-def _with_our_globals(function):
+def with_globals(function, names):
+    """Return a function of the standard library with other global *names*, a dictionary, so that it
+    uses green sockets."""
+    if not isinstance(function, types.FunctionType):
+        return function
     new = types.FunctionType(
-        function.__code__, globals(), function.__name__, function.__defaults__, function.__closure__
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
     )
     new.__kwdefaults__ = function.__kwdefaults__
-    new.__doc__ = f"As `socket.{function.__name__}`, on green sockets. May switch: yes."
+    new.__module__ = names["__name__"]
+    new.__doc__ = (
+        f"As `{function.__module__}.{function.__name__}`, on green sockets. May switch: yes."
+    )
     return new
 
 
 for _name in _COMPOSED:
-    globals()[_name] = _with_our_globals(getattr(_stdlib, _name))
+    globals()[_name] = with_globals(getattr(_stdlib, _name), globals())

@@ -8,84 +8,90 @@ class.
 
 import ssl as _stdlib
 
+from greenlet import _core
+
 from eventlet import greenio
+from eventlet.green.socket import create_connection, with_globals
 from eventlet.patcher import slurp_properties
 
 __patched__ = ["wrap_socket"]
 
-slurp_properties(_stdlib, globals(), ignore=__patched__, srckeys=dir(_stdlib))
+slurp_properties(
+    _stdlib, globals(), ignore=[*__patched__, create_connection.__name__], srckeys=dir(_stdlib)
+)
+
+
+_Socket = _core.socket_class()
 
 
 class GreenSSLSocket(_stdlib.SSLSocket, greenio.GreenSocket):
-    """A green TLS socket, made by `wrap_socket` or by a context.
+    """A green TLS socket, made by a context, by `wrap_socket`, or by calling the class with the
+    arguments of `wrap_socket`.
 
     May switch: the handshake, reads and writes, accept, connect, unwrap. Raises ssl.SSLError and
-    OSError; a timeout raises `socket.timeout`.
+    OSError; a timeout raises `socket.timeout`. A peer that is gone reads as the end of the stream.
     """
 
-    def _until_done(self, call, *args):
-        while True:
-            try:
-                return call(*args)
-            except _stdlib.SSLWantReadError:
-                if self.act_non_blocking:
-                    raise
-                write = False
-            except _stdlib.SSLWantWriteError:
-                if self.act_non_blocking:
-                    raise
-                write = True
-            self._wait(write)
+    def __new__(cls, sock=None, *args, **kwargs):
+        if sock is None:  # how a context makes one: the constructor gets the rest
+            return super().__new__(cls)
+        return wrap_socket(sock, *args, _class=cls, **kwargs)
+
+    def __init__(self, sock=None, *args, **kwargs):
+        if sock is None:
+            super().__init__(*args, **kwargs)  # which says that it is not to be called
+
+    _until_done = _Socket._until_done
+    read = _Socket._tls_read
+    write = _Socket._tls_write
+    recv = _Socket._tls_recv
+    recv_into = _Socket._tls_recv_into
+    send = _Socket._tls_send
+    sendall = _Socket._tls_sendall
 
     def do_handshake(self, block=False):
-        """Negotiate the connection; *block*: also if the socket is non-blocking."""
+        """Negotiate the connection; *block*: also if the socket is non-blocking. The timeout counts
+        for all of it."""
+        self._check_connected()
+        handshake = self._sslobj.do_handshake
         if block and self.act_non_blocking:
             self.setblocking(True)
             try:
-                return self._until_done(super().do_handshake)
+                return self._until_done(handshake)
             finally:
                 self.setblocking(False)
-        return self._until_done(super().do_handshake)
-
-    def read(self, len=1024, buffer=None):
-        """Return up to *len* bytes, or read into *buffer* and return the number of bytes."""
-        try:
-            return self._until_done(super().read, len, buffer)
-        except ConnectionError as error:
-            # A peer that is gone reads as the end, as it does without TLS.
-            if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
-                raise
-            return b"" if buffer is None else 0
-
-    def write(self, data):
-        """Write *data*; return the number of bytes taken."""
-        return self._until_done(super().write, data)
-
-    def send(self, data, flags=0):
-        """Write *data*; return the number of bytes taken."""
-        return self._until_done(super().send, data, flags)
+        return self._until_done(handshake)
 
     def unwrap(self):
         """End TLS and return the plain socket."""
         return self._until_done(super().unwrap)
 
     def accept(self):
-        """Return (TLS socket, address). The handshake happens at the first use, in whose green
-        thread it
-        is: a client that never begins it holds up nobody else."""
+        """Return (TLS socket, address).
+
+        The handshake happens at the first use, in whose green thread it is: a client that never
+        begins it holds up nobody else.
+        """
         fd, address = self._accept()
         plain = greenio.GreenSocket(self.family, self.type, self.proto, fileno=fd)
-        sock = self.context.wrap_socket(
-            plain,
-            server_side=True,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=self.suppress_ragged_eofs,
-        )
+        try:
+            sock = self.context.wrap_socket(
+                plain,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=self.suppress_ragged_eofs,
+            )
+        except BaseException:
+            plain.close()
+            raise
         return sock, address
 
     def dup(self):
         """Not possible for a TLS socket."""
         raise NotImplementedError(f"Can't dup() {type(self).__name__} instances")
+
+
+_core.tls_class(GreenSSLSocket)
 
 
 class GreenSSLContext(_stdlib.SSLContext):
@@ -98,17 +104,15 @@ SSLSocket = GreenSSLSocket
 SSLContext = GreenSSLContext
 
 
-def create_default_context(*args, **kwargs):
-    """As `ssl.create_default_context`, for green sockets."""
-    context = _stdlib.create_default_context(*args, **kwargs)
-    context.sslsocket_class = GreenSSLSocket
-    return context
-
-
-def _create_default_https_context(*args, **kwargs):
-    context = _stdlib._create_default_https_context(*args, **kwargs)
-    context.sslsocket_class = GreenSSLSocket
-    return context
+# Written in Python on contexts and connections: the same code, with this module's names.
+for _name in (
+    "create_default_context",
+    "_create_unverified_context",
+    "_create_stdlib_context",
+    "_create_default_https_context",
+    "get_server_certificate",
+):
+    globals()[_name] = with_globals(getattr(_stdlib, _name), globals())
 
 
 def wrap_socket(
@@ -122,6 +126,8 @@ def wrap_socket(
     do_handshake_on_connect=True,
     suppress_ragged_eofs=True,
     ciphers=None,
+    *,
+    _class=None,
 ):
     """Return a green TLS socket over *sock*, which is used up.
 
@@ -146,6 +152,8 @@ def wrap_socket(
         context.load_cert_chain(certfile, keyfile)
     if ciphers:
         context.set_ciphers(ciphers)
+    if _class is not None:
+        context.sslsocket_class = _class
     return context.wrap_socket(
         sock,
         server_side=server_side,
