@@ -166,6 +166,10 @@ PROGRAMS = (
     _figure("import_time", "import", "import eventlet", fraction(8), MILLISECONDS, True),
 )
 
-ECHO_CPU = NearFloor("<= C + 1.5 us", plus=1500)
-ECHO_P99 = NearFloor("<= 2 x C", times=2)
+ECHO_CPU = NearFloor("<= C + 1.2 us", plus=1200)
+ECHO_P99 = NearFloor("<= 1.5 x C", times=1.5)
 ECHO_CONNECTIONS = (100, 1000)
+UDP_IN_FLIGHT = 32
+UDP_CPU = NearFloor("<= C + 1.2 us", plus=1200)
+TLS_CONNECTIONS = 50
+TLS_CPU = AtMost(10 / 14, "<= 10/14")

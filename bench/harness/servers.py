@@ -1,16 +1,18 @@
 """Measures the echo servers: CPU of the server per request, and p99, under a separate load.
 
 The server and the load generator run on different cores, one server at a time, in turn: ours,
-upstream, C.  A window in which other processes kept the server from its core is measured again.
+upstream, and C where there is such a floor.  A window in which other processes kept the server from
+its core is measured again.
 
 Invariant: every connection was answered within the window, or the measurement is refused.
 """
 
 import json
 import subprocess
+import sys
 
-from . import processes
-from .figures import ECHO_CONNECTIONS, ECHO_CPU, ECHO_P99, MICROSECONDS, Figure
+from . import figures as limits, processes
+from .figures import MICROSECONDS, Figure
 from .programs import Samples
 
 MESSAGE = 64  # bytes
@@ -21,23 +23,45 @@ ATTEMPTS = 6  # at a window in which it does not wait longer
 
 def figures():
     """The lines of the table that come from here."""
-    for count in ECHO_CONNECTIONS:
-        for kind, title, limit in (
-            ("cpu", "server CPU per request", ECHO_CPU),
-            ("p99", "p99", ECHO_P99),
-        ):
-            title = f"TCP echo, {count} connections, {title}"
-            yield Figure(f"echo.{count}.{kind}", title, "echo", str(count), MICROSECONDS, (limit,))
+    for count in limits.ECHO_CONNECTIONS:
+        yield _figure(
+            "echo", count, "cpu", f"TCP echo, {count} connections, server", limits.ECHO_CPU
+        )
+        yield _figure("echo", count, "p99", f"TCP echo, {count} connections,", limits.ECHO_P99)
+    count = limits.UDP_IN_FLIGHT
+    yield _figure("udp", count, "cpu", f"UDP echo, {count} in flight, server", limits.UDP_CPU)
+    count = limits.TLS_CONNECTIONS
+    yield _figure("tls", count, "cpu", f"TLS echo, {count} connections, server", limits.TLS_CPU)
+
+
+def _figure(kind, count, what, title, limit):
+    title = f"{title} {'CPU per request' if what == 'cpu' else what}"
+    return Figure(f"{kind}.{count}.{what}", title, kind, str(count), MICROSECONDS, (limit,))
 
 
 def compile_c(folder, scratch):
-    """Compiles the C programs; returns the paths of server and load generator."""
-    built = []
-    for name in ("echo_server", "echo_load"):
-        built.append(scratch / name)
-        source = folder / "c" / f"{name}.c"
-        subprocess.run(["cc", "-O2", "-o", built[-1], source], check=True)
+    """Compiles the C programs; returns where each is, by its name."""
+    built = {}
+    for source in sorted((folder / "c").glob("*.c")):
+        built[source.stem] = scratch / source.stem
+        subprocess.run(["cc", "-O2", "-o", built[source.stem], source], check=True)
     return built
+
+
+def _programs(kind, pythons, folder, built):
+    """The servers of one kind, by side, and its load generator: commands."""
+    work = folder / "work"
+    if kind == "echo":
+        script, more, floor = work / "echo_server.py", [], built["echo_server"]
+        load = [built["echo_load"]]
+    else:
+        script, more, floor = work / f"{kind}_echo_server.py", [], built.get(f"{kind}_echo_server")
+        load = [sys.executable, work / "echo_client.py", kind]
+    if kind == "tls":
+        tests = folder.parent / "tests" / "unit" / "tls"
+        more = [tests / "cert.pem", tests / "key.pem"]
+    servers = {side: [python, script, *more] for side, python in pythons.items()}
+    return servers | ({"C": [floor]} if floor else {}), load
 
 
 def _waited(process):
@@ -70,7 +94,7 @@ def _window(command, load, connections, cores):
         port = int(processes.read_line(server))
         before = _waited(server)
         client = processes.start(
-            [load, port, server.pid, connections, MESSAGE, WARM_UP, WINDOW], cores[-1]
+            [*load, port, server.pid, connections, MESSAGE, WARM_UP, WINDOW], cores[-1]
         )
         report = json.loads(processes.read_line(client))
         report["waited"] = _waited(server) - before
@@ -88,15 +112,14 @@ def measure(wanted, pythons, folder, scratch, repeats, say):
     samples = {figure.name: Samples() for figure in wanted}
     if not wanted:
         return samples
-    floor, load = compile_c(folder, scratch)
-    script = folder / "work" / "echo_server.py"
-    commands = {side: [python, script] for side, python in pythons.items()} | {"C": [floor]}
+    built = compile_c(folder, scratch)
     cores = processes.cores()
-    for connections in sorted({int(figure.work) for figure in wanted}):
+    for kind, connections in dict.fromkeys((f.script, int(f.work)) for f in wanted):
+        commands, load = _programs(kind, pythons, folder, built)
         for repeat in range(repeats):
-            say(f"echo {connections} {repeat + 1}")
+            say(f"{kind} {connections} {repeat + 1}")
             for side, command in commands.items():
-                cpu, p99 = (f"echo.{connections}.{kind}" for kind in ("cpu", "p99"))
+                cpu, p99 = (f"{kind}.{connections}.{what}" for what in ("cpu", "p99"))
                 try:
                     report = _undisturbed(command, load, connections, cores)
                 except processes.Failed as reason:
