@@ -87,16 +87,27 @@ fn awaited<'py>(py: Python<'py>, g: Gr) -> PyResult<(Option<Bound<'py, PyAny>>, 
             (Some(object), holder)
         }
         Target::Value(Kind::Event, value) => {
-            let sample = Bound::new(py, Event::fresh())?;
-            (Some(around(&sample, sample.get(), value)), 0)
+            // SAFETY: alive while the greenlet is parked for it; the kind says that it is one.
+            let event = unsafe { &*value.cast::<Event>() };
+            let sample = Bound::new(py, Event::fresh().in_object())?;
+            let object = event
+                .is_object()
+                .then(|| around(&sample, sample.get(), value));
+            (object, 0)
         }
         Target::Value(Kind::Semaphore, value) => {
-            let sample = Bound::new(py, Semaphore::with_counter(0, Reason::Semaphore))?;
-            // SAFETY: alive while the greenlet is parked for it; the kind says that it is one.
+            // SAFETY: as above.
             let semaphore = unsafe { &*value.cast::<Semaphore>() };
             let taken = semaphore.units(py) <= 0;
             let holder = if taken { semaphore.taker(py) } else { 0 };
-            (Some(around(&sample, sample.get(), value)), holder)
+            let sample = Bound::new(
+                py,
+                Semaphore::with_counter(0, Reason::Semaphore).in_object(),
+            )?;
+            let object = semaphore
+                .is_object()
+                .then(|| around(&sample, sample.get(), value));
+            (object, holder)
         }
         Target::Value(Kind::LightQueue, value) => {
             let sample = py
@@ -112,8 +123,8 @@ fn awaited<'py>(py: Python<'py>, g: Gr) -> PyResult<(Option<Bound<'py, PyAny>>, 
 fn around<'py, T>(sample: &Bound<'py, T>, inner: &T, value: *const ()) -> Bound<'py, PyAny> {
     let offset = std::ptr::from_ref(inner).addr() - sample.as_ptr().addr();
     let object = value.wrapping_byte_sub(offset).cast_mut();
-    // SAFETY: values of these classes live in their Python objects alone, at the same place in each of a class
-    // and of what derives from it; this one is alive while a greenlet is parked for it.
+    // SAFETY: the value is that of a Python object (`is_object`; queues always are), at the same place in each of a
+    // class and of what derives from it; this one is alive while a greenlet is parked for it.
     unsafe { Bound::from_borrowed_ptr(sample.py(), object.cast()) }
 }
 
@@ -144,6 +155,8 @@ fn describe<'py>(
     let info = PyDict::new(py);
     info.set_item("greenlet", member.object.bind(py))?;
     info.set_item("number", greenlet.serial)?;
+    let ident = Some(greenlet.ident.get()).filter(|n| *n != 0);
+    info.set_item("ident", ident.or(greenlet.main.then_some(thread.ident)))?;
     let kind = match () {
         () if greenlet.main => "main greenlet",
         () if is_hub => "hub",
@@ -185,7 +198,7 @@ fn describe<'py>(
 ///
 /// Every greenlet that runs, is ready, waits, or is about to start, of every OS thread: for each thread its
 /// `threading.get_ident()` and its greenlets, the oldest first. The keys of a greenlet's dictionary are:
-/// `greenlet`; `number`, which no other has; `kind` ("main greenlet", "hub", "green thread" or "greenlet"); `state`
+/// `greenlet`; `number`, which no other has; `ident`, which `threading` knows it by, or None; `kind` ("main greenlet", "hub", "green thread" or "greenlet"); `state`
 /// ("running", "ready", "waiting", "new" or "switched"); `age` and `parked` in seconds, None where not known;
 /// `spawner`, a number or None; `seconds_left` until the timeout or the start, or None; `function` before the
 /// start; `waits_for`, a noun or None, with `descriptor` and `to_write`, or `object` and the number of its

@@ -90,6 +90,8 @@ pub struct Event {
     /// False in memory that PyO3 has not filled in yet: CPython 3.11 and 3.12 may collect garbage between the
     /// allocation and that (they make the instance dictionary first), and so traverse zeroed memory.
     live: bool,
+    /// Whether it is the value of a Python object, and not a part of another Rust value.
+    object: bool,
     state: GilCell<State>,
 }
 
@@ -102,8 +104,22 @@ impl Event {
     pub fn fresh() -> Event {
         Event {
             live: true,
+            object: false,
             state: GilCell::default(),
         }
+    }
+
+    /// The same, for who makes a Python object of it: the census then shows that object to who asks.
+    pub fn in_object(self) -> Event {
+        Event {
+            object: true,
+            ..self
+        }
+    }
+
+    /// Whether it was made for a Python object.
+    pub fn is_object(&self) -> bool {
+        self.object
     }
 
     /// Whether it was sent.
@@ -179,7 +195,7 @@ impl Event {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Event {
-        Event::fresh()
+        Event::fresh().in_object()
     }
 
     fn __init__(&self) {}

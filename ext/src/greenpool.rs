@@ -121,7 +121,7 @@ impl GreenPool {
                 .is_none_or(|idle| idle.get().is_ready(py))
         });
         let idle = if sent {
-            Some(Py::new(py, Event::fresh())?)
+            Some(Py::new(py, Event::fresh().in_object())?)
         } else {
             None
         };
@@ -203,7 +203,7 @@ impl GreenPool {
     #[pyo3(signature = (size=None))]
     fn __init__(&self, py: Python<'_>, size: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let size = size.map_or(Ok(1000), parse_size)?;
-        let places = Py::new(py, Semaphore::with_counter(size, Reason::Pool))?;
+        let places = Py::new(py, Semaphore::with_counter(size, Reason::Pool).in_object())?;
         let old = self.state.with(py, |state| {
             state.size = size;
             state.places.replace(places)
@@ -343,7 +343,7 @@ impl GreenPool {
         }) {
             return Ok(idle);
         }
-        let idle = Bound::new(py, Event::fresh())?;
+        let idle = Bound::new(py, Event::fresh().in_object())?;
         self.state
             .with(py, |state| state.idle = Some(idle.clone().unbind()));
         Ok(idle)

@@ -71,6 +71,8 @@ impl State {
 pub struct Semaphore {
     /// False in memory that is not filled in yet (see `Event`).
     live: bool,
+    /// Whether it is the value of a Python object, and not a part of another Rust value.
+    object: bool,
     state: GilCell<State>,
     reason: Reason,
 }
@@ -88,6 +90,7 @@ impl Semaphore {
     pub fn with_counter(counter: i64, reason: Reason) -> Semaphore {
         Semaphore {
             live: true,
+            object: false,
             state: GilCell::new(State {
                 counter,
                 taker: 0,
@@ -95,6 +98,19 @@ impl Semaphore {
             }),
             reason,
         }
+    }
+
+    /// The same, for who makes a Python object of it: the census then shows that object to who asks.
+    pub fn in_object(self) -> Semaphore {
+        Semaphore {
+            object: true,
+            ..self
+        }
+    }
+
+    /// Whether it was made for a Python object.
+    pub fn is_object(&self) -> bool {
+        self.object
     }
 
     /// Serial of the greenlet that took a unit last; 0 if nobody did.
@@ -271,7 +287,7 @@ impl Semaphore {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
     ) -> Semaphore {
-        Semaphore::with_counter(1, Reason::Semaphore)
+        Semaphore::with_counter(1, Reason::Semaphore).in_object()
     }
 
     #[pyo3(signature = (value=None))]

@@ -7,7 +7,7 @@ has the public functions. Nothing here waits: it may run in a signal handler and
 import linecache
 import os
 import posix
-import signal
+import re
 import socket
 import sys
 import threading
@@ -16,6 +16,8 @@ from greenlet import _core
 
 # "waits for ..." where the noun alone would not be English.
 _PHRASES = {"sleep": "sleeps", "switch": "waits for a switch", "kill": "waits for its turn"}
+
+_OWNER = re.compile(r"<locked _thread\.RLock object owner=(\d+) ")
 
 
 class Census:
@@ -27,6 +29,7 @@ class Census:
     def __init__(self, frame=None):
         self.threads = _core.census()
         self.by_number = {m["number"]: m for _, members in self.threads for m in members}
+        self._by_ident = {m["ident"]: m["number"] for m in self.by_number.values()}
         self._frame = frame
         self._frames = sys._current_frames()
         self._own = _core.getcurrent()
@@ -50,6 +53,9 @@ class Census:
                 name = None
         else:
             name = getattr(function, "__qualname__", None) or repr(function)
+        known = threading._active.get(member["ident"])
+        if known is not None and member["kind"] not in ("main greenlet", "hub"):
+            name = f"{name}, thread {known.name}" if name else f"thread {known.name}"
         return f"{kind} #{member['number']}" + (f" ({name})" if name else "")
 
     def name(self, number):
@@ -78,7 +84,7 @@ class Census:
 
     def waits(self, member):
         """What a waiting greenlet waits for, in words."""
-        noun, awaited, holder = member["waits_for"], member["object"], member["holder"]
+        noun, awaited, holder = member["waits_for"], member["object"], self.holder(member)
         if member["descriptor"] is not None:
             return f"waits to {noun} {_descriptor(member['descriptor'])}"
         if noun.startswith("end of"):
@@ -94,6 +100,13 @@ class Census:
             text += f", taken by {self.name(holder)}"
         return text
 
+    def holder(self, member):
+        """The number of who has what a waiting greenlet waits for, None if nobody knows."""
+        if member["holder"] or member["object"] is None:
+            return member["holder"]
+        owner = _OWNER.match(_shown(member["object"]))  # an RLock of the interpreter
+        return self._by_ident.get(int(owner[1])) if owner else None
+
     def format(self):
         """The whole text, a line per list item."""
         return [line for ident, members in self.threads for line in self.thread(ident, members)]
@@ -107,7 +120,7 @@ class Census:
         summary = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         hub = any(m["kind"] == "hub" and m["state"] == "running" for m in members)
         idle = "; its hub runs or waits for the kernel" if hub else ""
-        lines = [f"OS thread {_thread_name(ident)} (ident {ident}): {summary}{idle}"]
+        lines = [f"OS thread {thread_name(ident)} (ident {ident}): {summary}{idle}"]
         return [*lines, *(line for m in shown for line in self.member(ident, m))]
 
     def member(self, ident, member):
@@ -132,10 +145,10 @@ class Census:
         With *sure* only locks and ends of green threads count, which nobody else can give.
         """
         following = {
-            number: member["holder"]
+            number: self.holder(member)
             for number, member in self.by_number.items()
             if member["state"] == "waiting"
-            and member["holder"] in self.by_number
+            and self.holder(member) in self.by_number
             and member["seconds_left"] is None
             and not (sure and member["waits_for"] not in ("lock", "end of a green thread"))
         }
@@ -172,7 +185,8 @@ def _shown(awaited):
         return f"<{type(awaited).__name__} at {id(awaited):#x}: repr() failed: {error!r}>"
 
 
-def _thread_name(ident):
+def thread_name(ident):
+    """What `threading` calls an OS thread."""
     known = threading._active.get(ident)
     return known.name if known is not None else "unknown to threading"
 
@@ -232,46 +246,6 @@ def _lines(places, indent):
         if text:
             lines.append(f"{indent}  {text}")
     return lines
-
-
-def report_deadlock(ident):
-    """Write a report to `sys.stderr` if nothing can wake the greenlets of this thread any more.
-
-    Called by a hub that has waited for nothing for a while (`eventlet.debug.hub_deadlock_detection`). A
-    cycle of locks and ends of green threads is always reported. Otherwise another OS thread or a signal
-    handler of the program could still wake somebody, and it counts as idle.
-    """
-    census = Census()
-    others = _other_threads()
-    cycle = census.cycle(sure=others)
-    members = dict(census.threads).get(ident, [])
-    waiting = [m for m in members if m["kind"] != "hub" and m["state"] == "waiting"]
-    if not waiting or not cycle and (others or _handles_signals()):
-        return
-    lines = ["eventlet: deadlock:"]
-    for number in cycle:
-        lines.append(f"  {census.name(number)} {census.waits(census.by_number[number])}")
-    if not cycle:
-        where = _thread_name(ident)
-        lines.append(f"  nothing can wake the greenlets of {where} any more: no timer, descriptor,")
-        lines.append("  other OS thread or signal handler is left that could.")
-    lines += census.format()
-    lines.append("(eventlet.debug.hub_deadlock_detection(False) turns this report off)")
-    write("\n".join(lines) + "\n", sys.stderr)
-
-
-def _other_threads():
-    """Whether there are OS threads beside this one, those included that Python does not know."""
-    try:
-        return len(os.listdir("/proc/self/task")) > 1
-    except OSError:
-        return len(sys._current_frames()) > 1
-
-
-def _handles_signals():
-    """Whether the program handles a signal itself."""
-    handlers = map(signal.getsignal, signal.valid_signals())
-    return any(callable(h) and h is not signal.default_int_handler for h in handlers)
 
 
 def write(text, file):

@@ -140,6 +140,28 @@ def test_lock_and_its_holder(killed):
     )
 
 
+def test_primitives_that_are_parts_of_others(killed):
+    """What waits within another Rust object has no Python object of its own to be shown."""
+    from eventlet.green import threading as green_threading
+
+    lock, pool = green_threading.RLock(), eventlet.GreenPool(1)
+
+    def hold():
+        with lock:
+            eventlet.sleep(60)
+
+    holder, waiter = parked(hold), parked(lock.acquire)
+    killed += [waiter, holder]
+    assert info(waiter)["waits_for"] == "lock"
+    assert re.search(
+        r"waits for .*lock.*, taken by GreenThread #\d+ \(.*hold\)", line_about(waiter), re.I
+    )
+    killed.append(pool.spawn(eventlet.sleep, 60))
+    killed.insert(0, parked(pool.waitall))
+    assert info(killed[0])["waits_for"] == "event"
+    debug.format_threads()
+
+
 def test_holder_that_ended_without_a_release(killed):
     lock = Lock()
     eventlet.spawn(lock.acquire).wait()

@@ -173,7 +173,7 @@ unsafe extern "C" fn get_exit_event(slf: Ptr, _: *mut std::ffi::c_void) -> Ptr {
         if let Some(event) = life.event.get() {
             return Ok(event);
         }
-        let event = Object::from_bound(&Bound::new(py, Event::fresh())?);
+        let event = Object::from_bound(&Bound::new(py, Event::fresh().in_object())?);
         let outcome = life.outcome.borrow().clone();
         if let Some(outcome) = outcome {
             life::tell(py, &event, &outcome)?;

@@ -1,7 +1,7 @@
 //! Tells a hub that waits for nothing from one that is only idle.
 //!
 //! A hub with nothing ready, no timer, nobody at a descriptor and no mail can be woken by another OS thread or a
-//! signal alone. It waits a moment for that first; then `eventlet._census` looks at all threads, once, and writes
+//! signal alone. It waits a moment for that first; then `eventlet._deadlock` looks at all threads, once, and writes
 //! a report if it finds a deadlock. After that, or if it finds none, the hub waits without a limit until something
 //! happens. Costs a few reads when the hub is about to ask the kernel anyway.
 
@@ -77,8 +77,8 @@ impl Hub {
         // No borrow is alive: the report runs Python code in the hub greenlet.
         Python::attach(|py| {
             let written = py
-                .import("eventlet._census")
-                .and_then(|census| census.call_method1("report_deadlock", (thread.ident,)));
+                .import("eventlet._deadlock")
+                .and_then(|deadlock| deadlock.call_method1("report", (thread.ident,)));
             written.map(drop).or_else(|failure| {
                 Raised::from_err(py, failure);
                 report::uncaught()

@@ -32,7 +32,7 @@ impl Queue {
     #[pyo3(signature = (maxsize=None))]
     fn __init__(slf: &Bound<'_, Self>, maxsize: Option<i64>) -> PyResult<()> {
         let py = slf.py();
-        let done = Py::new(py, Event::fresh())?;
+        let done = Py::new(py, Event::fresh().in_object())?;
         let old = slf
             .as_super()
             .get()

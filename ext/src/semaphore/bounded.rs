@@ -39,11 +39,10 @@ impl BoundedSemaphore {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyClassInitializer<BoundedSemaphore> {
-        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Semaphore)).add_subclass(
-            BoundedSemaphore {
+        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Semaphore).in_object())
+            .add_subclass(BoundedSemaphore {
                 original: GilCell::new(1),
-            },
-        )
+            })
     }
 
     #[pyo3(signature = (value=None))]

@@ -73,11 +73,12 @@ impl CappedSemaphore {
         }
         let low = Py::new(
             py,
-            Semaphore::with_counter(parse_value(count)?, Reason::Semaphore),
+            Semaphore::with_counter(parse_value(count)?, Reason::Semaphore).in_object(),
         )?;
         let high = Py::new(
             py,
-            Semaphore::with_counter(parse_value(&limit.sub(count)?)?, Reason::Semaphore),
+            Semaphore::with_counter(parse_value(&limit.sub(count)?)?, Reason::Semaphore)
+                .in_object(),
         )?;
         self.bounds.set(py, Some((low, high)));
         Ok(())

@@ -36,7 +36,8 @@ impl Lock {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyClassInitializer<Lock> {
-        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Lock)).add_subclass(Lock)
+        PyClassInitializer::from(Semaphore::with_counter(1, Reason::Lock).in_object())
+            .add_subclass(Lock)
     }
 
     /// Unlock. Raises RuntimeError if the lock is free. *May switch: no.*
