@@ -93,6 +93,7 @@ class Figure:
     unit: str
     limits: tuple
     fresh: bool = False  # one round per process, because the first is the only honest one
+    heavy: bool = False  # takes gigabytes or minutes: measured only if it is asked for by name
 
     def bound_to(self, python):
         """The limits that hold on this (major, minor) version."""
@@ -103,10 +104,10 @@ class Figure:
         return self.limits
 
 
-def _figure(script, work, title, limits=(), unit=NANOSECONDS, fresh=False):
+def _figure(script, work, title, limits=(), unit=NANOSECONDS, fresh=False, heavy=False):
     if not isinstance(limits, tuple):
         limits = (limits,)
-    return Figure(f"{script}.{work}", title, script, work, unit, limits, fresh)
+    return Figure(f"{script}.{work}", title, script, work, unit, limits, fresh, heavy)
 
 
 PROGRAMS = (
@@ -144,7 +145,11 @@ PROGRAMS = (
     _figure("alive", "start_100k", "100k green threads: spawn and park one", fraction(10)),
     _figure("alive", "stop_100k", "100k green threads: end one of the parked", fraction(10)),
     _figure("alive", "memory_100k", "100k green threads: memory of one", (), BYTES, True),
-    _figure("alive", "memory_1m", "1M green threads: memory of one", (), BYTES, True),
+    _figure("alive", "memory_1m", "1M green threads: memory of one", (), BYTES, True, True),
+    _figure("alive", "start_1m", "1M green threads: spawn and park one", fraction(10), heavy=True),
+    _figure(
+        "alive", "stop_1m", "1M green threads: end one of the parked", fraction(10), heavy=True
+    ),
     _figure("timers", "fired", "100k timers scheduled and fired", fraction(10)),
     _figure("timers", "cancelled", "100k timers scheduled and cancelled", fraction(4)),
     _figure("timers", "timeout", "Timeout that never fires", fraction(5)),

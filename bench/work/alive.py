@@ -70,6 +70,8 @@ meter.main(
     {
         "start_100k": meter.Work(timed(100_000, 0), direct=True),
         "stop_100k": meter.Work(timed(100_000, 1), direct=True),
+        "start_1m": meter.Work(timed(1_000_000, 0), direct=True),
+        "stop_1m": meter.Work(timed(1_000_000, 1), direct=True),
         "memory_100k": meter.Work(memory(100_000), direct=True),
         "memory_1m": meter.Work(memory(1_000_000), direct=True),
     }
