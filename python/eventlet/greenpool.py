@@ -61,13 +61,18 @@ def _arguments(*args):
 
 def _produce(function, iterable, pool, waiters, reader):
     # The helper of a map: it ends when the queue is full and there is nobody to empty it.
+    def is_stuck():
+        return reader() is None and waiters.full()
+
     def give(function, *args):
         results = reader()
         if results is not None:
             results.counter += 1
         del results
-        waiters.put(pool.spawn(function, *args))
-        return reader() is not None or not waiters.full()
+        thread = pool.spawn(function, *args)  # may wait, and the reader be gone after that
+        if not is_stuck():
+            waiters.put(thread)
+        return not is_stuck()
 
     try:
         for args in iterable:

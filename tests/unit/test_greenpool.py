@@ -432,3 +432,21 @@ def test_an_error_of_the_input_is_the_consumers(error):
         next(results)
     assert caught.value is error
     assert list(results) == []
+
+
+def test_a_map_dropped_while_its_helper_waits_for_a_place():
+    gate, closed = Event(), []
+
+    def numbers():
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    results = GreenPool(1).imap(lambda number: gate.wait(), numbers())
+    turns()
+    assert results.waiters.full() and not results.waiters.putting()
+    del results
+    gate.send()
+    turns(10)
+    assert closed
