@@ -32,7 +32,7 @@ struct State {
 /// A thread that can be waited for; made by `start_joinable_thread`.
 ///
 /// >>> from greenlet import _core
-/// >>> _core.ThreadHandle().is_done()
+/// >>> _core._ThreadHandle().is_done()
 /// False
 #[pyclass(frozen, name = "_ThreadHandle", module = "_thread")]
 pub struct ThreadHandle(GilCell<State>);
