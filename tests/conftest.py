@@ -20,7 +20,7 @@ except ImportError:  # the tests of tools/ need no extension
     _core = None
 
 # Counters that only grow, or that caches own, say nothing about a leak.
-IGNORED = {"stacks_idle", "stacks_leaked"}
+IGNORED = {"stacks_idle", "stacks_warm", "stacks_leaked"}
 PATIENCE = 5.0  # seconds for another thread's destructors, which nothing can be waited for
 
 

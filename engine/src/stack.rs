@@ -18,6 +18,7 @@
 //! may still point into it.
 
 mod guard;
+mod trimmer;
 mod valgrind;
 
 use std::io;
@@ -25,6 +26,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub use guard::Guards;
+pub use trimmer::{KEEP_WARM, Memory, Parked, Rest, Trimmer, WINDOW};
 
 /// The size of a stack, in bytes, where nobody asks for another: 256 KiB.
 pub const DEFAULT_SIZE: usize = 256 * 1024;
@@ -372,6 +374,10 @@ pub struct Pool {
     idle: Vec<Stack>,
     /// The first so many idle slots hold no memory.
     cold: usize,
+    /// The first so many were idle all the time since the window began…
+    unused: usize,
+    /// …and these all through the window before: they are to give memory back.
+    surplus: usize,
     in_use: usize,
     /// How many slots were handed out at least once.
     carved: usize,
@@ -411,6 +417,8 @@ impl Pool {
             geometry: Geometry::new(config, guard::page_size()),
             idle: Vec::new(),
             cold: 0,
+            unused: 0,
+            surplus: 0,
             in_use: 0,
             carved: 0,
             slabs: Vec::new(),
@@ -440,7 +448,9 @@ impl Pool {
     pub fn take(&mut self) -> io::Result<Stack> {
         match self.idle.pop() {
             Some(mut stack) => {
-                self.cold = self.cold.min(self.idle.len());
+                let idle = self.idle.len();
+                self.cold = self.cold.min(idle);
+                self.unused = self.unused.min(idle);
                 self.in_use += 1;
                 stack.slot.home = false;
                 Ok(stack)
@@ -480,15 +490,55 @@ impl Pool {
     /// ```
     pub fn trim(&mut self, keep_warm: usize) -> usize {
         let until = self.idle.len().saturating_sub(keep_warm);
+        self.cool(until)
+    }
+
+    /// The coldest idle stacks, up to number `until`, give their memory back; answers how many did.
+    fn cool(&mut self, until: usize) -> usize {
         let Some(warm) = self.idle.get(self.cold..until) else {
             return 0;
         };
         for stack in warm {
             discard(stack.slot.limit, stack.slot.bytes());
         }
-        let trimmed = warm.len();
+        let cooled = warm.len();
         self.cold = until;
-        trimmed
+        cooled
+    }
+
+    /// A window of time is over and the next begins: what nobody took in it is surplus, but for the
+    /// [`KEEP_WARM`] warmest.
+    fn begin_window(&mut self) {
+        let idle = self.idle.len();
+        self.surplus = self.unused.min(idle.saturating_sub(KEEP_WARM));
+        self.unused = idle;
+    }
+
+    /// At most `portion` of the surplus stacks give their memory back; answers how many did.
+    fn trim_surplus(&mut self, portion: usize) -> usize {
+        let surplus = self.surplus.min(self.idle.len());
+        self.cool(surplus.min(self.cold + portion))
+    }
+
+    /// Whether there is surplus left.
+    fn has_surplus(&self) -> bool {
+        self.surplus.min(self.idle.len()) > self.cold
+    }
+
+    /// How many idle stacks may hold memory.
+    ///
+    /// ```
+    /// use eventlet::stack::{Config, Pool};
+    /// let mut pool = Pool::new(Config { size: 64 * 1024, tail: 0 });
+    /// let stack = pool.take()?;
+    /// pool.put(stack);
+    /// assert_eq!((pool.idle(), pool.warm()), (1, 1));
+    /// pool.trim(0);
+    /// assert_eq!((pool.idle(), pool.warm()), (1, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn warm(&self) -> usize {
+        self.idle.len() - self.cold
     }
 
     /// Whether the stack was taken from here.

@@ -12,6 +12,7 @@ mod census;
 mod deadlock;
 mod descriptors;
 mod fork;
+mod idle;
 mod report;
 mod view;
 mod warm;
@@ -31,6 +32,7 @@ pub use eventlet::clock::Instant;
 use eventlet::hub::{Hub as Engine, TimerKey, Wait};
 use eventlet::inbox::Inbox;
 pub use eventlet::reactor::{Interest, Token};
+use eventlet::stack::{Rest, Trimmer};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -43,6 +45,7 @@ pub use descriptors::{
     prevent_multiple_readers, prevents_multiple_readers, release,
 };
 pub use fork::{after_fork, forks, set_survive_fork, survive_fork};
+pub use idle::trim_after;
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
     call_in, choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
@@ -129,6 +132,7 @@ pub struct Hub {
     cleared: Cell<bool>,
     object: Slot,
     origin: fork::Origin,
+    trimmer: RefCell<Trimmer>,
 }
 
 /// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
@@ -264,6 +268,7 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         cleared: Cell::new(false),
         object: Slot::new(None),
         origin: fork::Origin::default(),
+        trimmer: RefCell::new(idle::trimmer(py)),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
     Ok(hub)
@@ -841,6 +846,11 @@ impl Hub {
             if wait.timeout().is_none() && self.main_is_left(thread) && self.is_done(thread, me) {
                 // SAFETY: the GIL is held.
                 self.end_of_child(unsafe { Python::assume_attached() }, Ok(()));
+            }
+            match self.rest(thread, me) {
+                Rest::None => wait.limit(Duration::ZERO),
+                Rest::Short(at_most) => wait.limit(at_most),
+                Rest::Long => {}
             }
             // SAFETY: the GIL is held and no borrow is alive.
             let saved = unsafe { ffi::PyEval_SaveThread() };

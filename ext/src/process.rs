@@ -160,7 +160,8 @@ fn stack_size(size: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
 
 /// _statistics() -> dict
 ///
-/// Counters of the calling thread: `stacks_in_use` (the hub's own is not counted), `stacks_idle`, `main_greenlets`, `stacks_leaked`; and of its hub
+/// Counters of the calling thread: `stacks_in_use` (the hub's own is not counted), `stacks_idle` and how many
+/// of those hold memory, `stacks_warm`, `main_greenlets`, `stacks_leaked`; and of its hub
 /// if it has one: `timers`, `waiting`, `ready`. For leak checks. May switch: no.
 #[pyfunction]
 fn _statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -173,11 +174,21 @@ fn _statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
             pool.in_use() - crate::hub::own_stacks(thread),
         )?;
         statistics.set_item("stacks_idle", pool.idle())?;
+        statistics.set_item("stacks_warm", pool.warm())?;
     }
     statistics.set_item("stacks_leaked", eventlet::stack::leaked())?;
     statistics.set_item("main_greenlets", Thread::main_greenlets())?;
     crate::hub::statistics(py, &statistics)?;
     Ok(statistics)
+}
+
+/// _trim_after(seconds) -> float
+///
+/// Set after how many seconds hubs that are made from now on give back the memory of stacks that were not needed
+/// meanwhile; returns what held before. For tests. May switch: no.
+#[pyfunction]
+fn _trim_after(py: Python<'_>, seconds: f64) -> f64 {
+    crate::hub::trim_after(py, crate::hub::duration(seconds)).as_secs_f64()
 }
 
 /// _pystate_layout() -> dict
@@ -212,6 +223,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module
     )?)?;
     module.add_function(wrap_pyfunction!(_statistics, module)?)?;
+    module.add_function(wrap_pyfunction!(_trim_after, module)?)?;
     module.add_function(wrap_pyfunction!(_pystate_layout, module)?)?;
     module.add("GREENLET_USE_GC", 1)?;
     module.add("GREENLET_USE_TRACING", 1)?;

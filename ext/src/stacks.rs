@@ -119,6 +119,29 @@ impl Stacks {
         all.copied().filter(|owner| !owner.is_null())
     }
 
+    /// Calls `act` with each pool.
+    pub fn pools(&mut self, act: &mut dyn FnMut(&mut Pool)) {
+        act(&mut self.usual.pool);
+        if let Some(deep) = &mut self.deep {
+            act(&mut deep.pool);
+        }
+    }
+
+    /// How many stacks there are, in use or not.
+    pub fn places(&self) -> usize {
+        self.usual.owners.len() + self.deep.as_ref().map_or(0, |deep| deep.owners.len())
+    }
+
+    /// Whose stack number `place` of all is, borrowed.
+    pub fn owner(&self, place: usize) -> Option<*mut ffi::PyObject> {
+        let usual = self.usual.owners.len();
+        let owner = match self.usual.owners.get(place) {
+            Some(&owner) => owner,
+            None => *self.deep.as_ref()?.owners.get(place - usual)?,
+        };
+        (!owner.is_null()).then_some(owner)
+    }
+
     /// Gives the memory of idle stacks back to the kernel, but for the `keep_warm` warmest of each size.
     pub fn trim(&mut self, keep_warm: usize) {
         self.usual.pool.trim(keep_warm);
@@ -130,6 +153,11 @@ impl Stacks {
     /// Stacks that greenlets own now.
     pub fn in_use(&self) -> usize {
         self.usual.pool.in_use() + self.deep.as_ref().map_or(0, |deep| deep.pool.in_use())
+    }
+
+    /// Stacks that wait for a greenlet and may hold memory.
+    pub fn warm(&self) -> usize {
+        self.usual.pool.warm() + self.deep.as_ref().map_or(0, |deep| deep.pool.warm())
     }
 
     /// Stacks that wait for a greenlet.

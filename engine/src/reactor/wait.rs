@@ -100,6 +100,22 @@ impl Wait {
         self.timeout
     }
 
+    /// Lets [`Wait::block`] wait no longer than `at_most`.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use std::time::Duration;
+    /// let mut hub = Hub::<()>::new()?;
+    /// let mut wait = hub.begin_wait();
+    /// wait.limit(Duration::from_secs(1));
+    /// wait.limit(Duration::from_secs(2));
+    /// assert_eq!(wait.timeout(), Some(Duration::from_secs(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn limit(&mut self, at_most: Duration) {
+        self.timeout = Some(self.timeout.map_or(at_most, |own| own.min(at_most)));
+    }
+
     /// Asks the kernel once, and blocks until something happens or the time is up.
     ///
     /// # Errors

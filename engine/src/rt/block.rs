@@ -86,6 +86,16 @@ pub(super) mod flag {
     pub(in crate::rt) const DONE: u8 = 128;
 }
 
+/// Values of a thread's `swept`.
+pub(super) mod swept {
+    /// No sweep has come by in this park.
+    pub(in crate::rt) const NOT: u8 = 0;
+    /// One has.
+    pub(in crate::rt) const ONCE: u8 = 1;
+    /// Two have: the stack has given back what it did not need.
+    pub(in crate::rt) const TRIMMED: u8 = 2;
+}
+
 /// The operations that depend on the types of closure and result.
 pub(super) struct Kind {
     run: unsafe fn(Task),
@@ -105,6 +115,8 @@ pub(crate) struct Block {
     pub(super) token: Cell<bool>,
     /// A join handle exists: somebody may ask for the outcome.
     pub(super) observed: Cell<bool>,
+    /// What a sweep of the trimmer has seen of the present park: `swept`.
+    pub(super) swept: Cell<u8>,
     /// The scheduler waits only for `stale` to become zero before it drops its reference.
     pub(super) retired: Cell<bool>,
     stale: Cell<u32>,
@@ -165,6 +177,7 @@ impl Task {
             token: Cell::new(false),
             observed: Cell::new(false),
             retired: Cell::new(false),
+            swept: Cell::new(swept::NOT),
             stale: Cell::new(0),
             refs: Cell::new(0),
             next: Cell::new(None),

@@ -9,13 +9,13 @@
 //! named at most once by a timer and once by a watch; a thread that was woken is named exactly once
 //! by the hub's ready entries, besides the `stale` ones that come first and are skipped.
 
-use super::block::{Killed, Task, UNREGISTERED, Wake, flag};
+use super::block::{Killed, Task, UNREGISTERED, Wake, flag, swept};
 use crate::clock::{Clock, Instant};
 use crate::fiber::{self, Fiber};
 use crate::hub::Hub;
 use crate::inbox::Inbox;
 use crate::reactor::{Interest, Token};
-use crate::stack::{Pool, Stack};
+use crate::stack::{Memory, Parked as Found, Pool, Rest, Stack, Trimmer, WINDOW};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::io;
@@ -51,6 +51,7 @@ pub(crate) struct Runtime {
     main: Task,
     hub: UnsafeCell<Hub<Task>>,
     pool: UnsafeCell<Pool>,
+    trimmer: UnsafeCell<Trimmer>,
     /// Every block that this runtime may reuse, used or not; a block knows its index.
     blocks: UnsafeCell<Vec<Task>>,
     spare: UnsafeCell<Vec<Task>>,
@@ -79,6 +80,7 @@ impl Runtime {
             main,
             hub: UnsafeCell::new(hub),
             pool: UnsafeCell::new(pool),
+            trimmer: UnsafeCell::new(Trimmer::new(WINDOW)),
             blocks: UnsafeCell::new(Vec::new()),
             spare: UnsafeCell::new(Vec::new()),
             live: Cell::new(0),
@@ -407,6 +409,7 @@ impl Runtime {
     #[inline(always)]
     pub(super) fn park(&self, me: Task, deadline: Option<Instant>) -> Parked {
         me.wake.set(Wake::Pending);
+        me.swept.set(swept::NOT);
         if let Some(deadline) = deadline {
             self.arm(me, deadline);
         }
@@ -627,11 +630,25 @@ impl Runtime {
     /// One wait of the hub; answers how many entries are ready then.
     fn poll(&self, block: bool) -> usize {
         let mut wait = self.hub(Hub::begin_wait);
+        if block && wait.would_block() && !self.virtual_time {
+            match self.trim() {
+                Rest::None => wait.limit(Duration::ZERO),
+                Rest::Short(at_most) => wait.limit(at_most),
+                Rest::Long => {}
+            }
+        }
         let result = if block { wait.block() } else { wait.poll_now() };
         match self.hub(|hub| hub.end_wait(wait, result)) {
             Ok(()) => self.hub(|hub| hub.ready_len()),
             Err(error) => panic!("the kernel's readiness interface failed: {error}"),
         }
+    }
+
+    /// Stacks that were not needed for a while give a portion of their memory back.
+    fn trim(&self) -> Rest {
+        // SAFETY: as for the hub: nothing that is called here comes back.
+        let trimmer = unsafe { &mut *self.trimmer.get() };
+        trimmer.rest(self.now(), &mut Stacks(self))
     }
 
     /// Moves a clock that stands still to the next deadline.
@@ -711,6 +728,45 @@ impl Runtime {
         if self.main.release() {
             // SAFETY: the main thread's block was never registered and nobody refers to it.
             unsafe { self.main.free() };
+        }
+    }
+}
+
+/// The stacks of a runtime, as the trimmer sees them.
+struct Stacks<'a>(&'a Runtime);
+
+impl Memory for Stacks<'_> {
+    fn pools(&mut self, act: &mut dyn FnMut(&mut Pool)) {
+        self.0.pool(act);
+    }
+
+    fn places(&self) -> usize {
+        self.0.blocks(|blocks| blocks.len())
+    }
+
+    fn look(&mut self, place: usize) -> Found {
+        let Some(task) = self.0.blocks(|blocks| blocks.get(place).copied()) else {
+            return Found::Settled;
+        };
+        let parked = task.wake.get() == Wake::Pending && task != self.0.running();
+        if !parked || task.has(flag::FRESH | flag::DONE) {
+            return Found::Settled;
+        }
+        match task.swept.get() {
+            swept::NOT => {
+                task.swept.set(swept::ONCE);
+                Found::Fresh
+            }
+            swept::ONCE => {
+                let stack = task.swap_stack(None);
+                if let Some(stack) = &stack {
+                    stack.trim_below(task.fiber.stack_pointer());
+                }
+                task.swap_stack(stack);
+                task.swept.set(swept::TRIMMED);
+                Found::Trimmed
+            }
+            _ => Found::Settled,
         }
     }
 }

@@ -101,6 +101,8 @@ pub struct Greenlet {
     pub stack: Cell<Option<Stack>>,
     /// How often it has parked in its hub; tells a stale wake-up from one that it waits for.
     pub parks: Cell<u64>,
+    /// What the last sweep of the hub's trimmer has seen of its park; `hub/idle` knows how.
+    pub swept: Cell<u32>,
     /// How its present park was ended.
     pub mark: Cell<crate::hub::Mark>,
     /// Why it is parked now; `None` when it is not.
@@ -238,6 +240,18 @@ impl Gr {
         Some(heir)
     }
 
+    /// Gives back the memory of its stack that it does not use while it is suspended.
+    pub fn trim(self) {
+        let greenlet = self.get();
+        let stack = greenlet.stack.take();
+        if let Some(stack) = &stack {
+            // SAFETY: suspended, so nobody changes its fiber.
+            let fiber = unsafe { &*greenlet.fiber.get() };
+            stack.trim_below(fiber.stack_pointer());
+        }
+        greenlet.stack.set(stack);
+    }
+
     /// Whether it is the running greenlet of its thread.
     #[inline]
     pub fn is_running(self) -> bool {
@@ -267,6 +281,7 @@ impl Greenlet {
             transfer: Cell::new(Transfer::Nothing),
             stack: Cell::new(None),
             parks: Cell::new(0),
+            swept: Cell::new(0),
             mark: Cell::new(crate::hub::Mark::None),
             reason: Cell::new(None),
             what: Cell::new(crate::hub::What::NOTHING),
