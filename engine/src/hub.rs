@@ -14,6 +14,8 @@
 //! [`POLL_EVERY`] items if anybody waits for a descriptor. The clock is read once per turn, and only
 //! if there are timers.
 
+mod outer;
+
 use crate::clock::{Clock, Instant};
 use crate::inbox::Inbox;
 use crate::reactor::{Backend, Interest, Reactor, Token};
@@ -68,6 +70,7 @@ pub struct Hub<T> {
     inbox: Arc<Inbox<T>>,
     mail: Vec<T>,
     clock: Clock,
+    outer: outer::Outer,
 }
 
 impl<T> Hub<T> {
@@ -113,6 +116,7 @@ impl<T> Hub<T> {
             inbox,
             mail: Vec::new(),
             clock,
+            outer: outer::Outer::default(),
         })
     }
 
@@ -122,6 +126,7 @@ impl<T> Hub<T> {
     #[inline]
     pub fn wake(&mut self, value: T) {
         self.ready.push_back(value);
+        self.stir();
     }
 
     /// Makes `value` ready at `deadline`, or in the next turn if that has passed.
@@ -129,6 +134,7 @@ impl<T> Hub<T> {
     /// The type shows an example.
     #[inline]
     pub fn at(&mut self, deadline: Instant, value: T) -> TimerKey {
+        self.stir();
         self.timers.add(deadline, value)
     }
 
@@ -168,6 +174,7 @@ impl<T> Hub<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn watch(&mut self, fd: RawFd, interest: Interest, value: T) -> io::Result<WatchKey> {
+        self.stir(); // it may be ready at once
         self.reactor.watch(fd, interest, value)
     }
 
@@ -205,6 +212,7 @@ impl<T> Hub<T> {
         let all = self.reactor.forget(fd);
         let count = all.len();
         self.ready.extend(all);
+        self.stir();
         count
     }
 
@@ -288,6 +296,7 @@ impl<T> Hub<T> {
     /// [`Hub::adopt`] shows an example.
     #[inline]
     pub fn watch_token(&mut self, token: Token, interest: Interest, value: T) -> WatchKey {
+        self.stir();
         self.reactor.watch_token(token, interest, value)
     }
 
@@ -298,6 +307,7 @@ impl<T> Hub<T> {
         let all = self.reactor.release(token);
         let count = all.len();
         self.ready.extend(all);
+        self.stir();
         count
     }
 
@@ -403,7 +413,7 @@ impl<T> Hub<T> {
     #[inline(never)]
     fn begin_busy_turn(&mut self) -> bool {
         if self.since_poll >= POLL_EVERY {
-            if self.reactor.waiting() > 0 {
+            if self.reactor.waiting() > 0 || self.is_turn_over() {
                 return false;
             }
             self.since_poll = 0; // there is nothing to ask for
@@ -456,8 +466,14 @@ impl<T> Hub<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn begin_wait_within(&mut self, limit: Option<Duration>) -> Wait {
+        let timeout = self.wait_timeout(limit);
+        self.reactor.begin_wait(timeout)
+    }
+
+    /// How long a wait may take. Unless that is no time, other threads ring the bell from here on.
+    fn wait_timeout(&mut self, limit: Option<Duration>) -> Option<Duration> {
         let ready = !self.ready.is_empty() || !self.io.is_empty() || self.reactor.has_instant();
-        let timeout = if ready {
+        if ready {
             Some(Duration::ZERO)
         } else {
             let until = self.timers.next_deadline();
@@ -471,8 +487,15 @@ impl<T> Hub<T> {
             } else {
                 timeout
             }
-        };
-        self.reactor.begin_wait(timeout)
+        }
+    }
+
+    /// To be called when something may have become ready, or is to be due.
+    #[inline(always)]
+    fn stir(&mut self) {
+        if self.outer.outside {
+            self.ring();
+        }
     }
 
     /// Takes in what a wait has found, and mail: they are the second batch of the present turn.

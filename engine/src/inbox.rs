@@ -217,6 +217,18 @@ impl<T> Inbox<T> {
         );
     }
 
+    /// Makes [`Inbox::fd`] readable without mail: for an owner that has something to say to itself.
+    ///
+    /// ```
+    /// let inbox = eventlet::inbox::Inbox::<u8>::new()?;
+    /// inbox.ring();
+    /// assert!(!inbox.has_mail());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Makes [`Inbox::fd`] unreadable again, after it has been seen readable.
     ///
     /// ```

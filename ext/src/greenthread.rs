@@ -262,6 +262,7 @@ pub(super) fn ready(py: Python<'_>) -> PyResult<()> {
     kind.tp_is_gc = Some(lifetime::is_gc);
     kind.tp_methods = tables.methods.as_mut_ptr();
     kind.tp_getset = tables.getset.as_mut_ptr();
+    kind.tp_as_async = &raw mut tables.awaits;
     // SAFETY: filled in above.
     if unsafe { ffi::PyType_Ready(type_ptr()) } < 0 {
         return Err(PyErr::fetch(py));

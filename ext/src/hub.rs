@@ -13,6 +13,7 @@ mod deadlock;
 mod descriptors;
 mod fork;
 mod idle;
+mod outer;
 mod report;
 mod view;
 mod warm;
@@ -46,10 +47,13 @@ pub use descriptors::{
 };
 pub use fork::{after_fork, forks, set_survive_fork, survive_fork};
 pub use idle::trim_after;
+pub use outer::{
+    LISTENS, RUNS, SWITCHES, Step, descriptor, next_due, overrides, set_overrides, step, wanted,
+};
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{
-    call_in, choose_backend_by, detects_blocking, existing_object, greenlet_of_thread, is_in_hub,
-    parked_on_descriptors, runs_here, set_blocking_detection, timer_arguments,
+    Chooser, call_in, choose_class_by, detects_blocking, existing_object, greenlet_of_thread,
+    is_in_hub, parked_on_descriptors, runs_here, set_blocking_detection, timer_arguments,
 };
 
 use crate::error::{self, Pending, Raised};
@@ -126,13 +130,14 @@ pub struct Hub {
     descriptors: RefCell<descriptors::Table>,
     running: Cell<bool>,
     stopping: Cell<bool>,
-    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | STOPS | ENDED`.
+    /// Why nobody may be switched to but the hub: `IN_CALL | DETECTS | STOPS | ENDED`, and those of `outer`.
     hold: Cell<u8>,
     /// Waits for nothing and was looked at: that is no deadlock, or was reported.
     cleared: Cell<bool>,
     object: Slot,
     origin: fork::Origin,
     trimmer: RefCell<Trimmer>,
+    overrides: outer::Overrides,
 }
 
 /// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
@@ -204,6 +209,9 @@ fn pass_on(wakes: &[Wake]) {
 /// Ends the hub of a thread that has ended: what waits in it is dropped and its descriptors are closed. Unless it is
 /// the thread itself that ends, this is the child of a fork, where what is referred to is the parent's.
 pub fn end(hub: Rc<Hub>, itself: bool) {
+    if itself {
+        outer::abandon(&hub);
+    }
     let wakes = hub.engine.borrow_mut().drain();
     for wake in &wakes {
         if let Wake::Start(g) = wake {
@@ -269,8 +277,13 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         object: Slot::new(None),
         origin: fork::Origin::default(),
         trimmer: RefCell::new(idle::trimmer(py)),
+        overrides: outer::Overrides::default(),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
+    if let Err(error) = view::begun(py) {
+        drop(thread.hub.take());
+        return Err(Raised::from_err(py, error));
+    }
     Ok(hub)
 }
 
@@ -279,10 +292,34 @@ fn this(py: Python<'_>) -> PyResult<Rc<Hub>> {
     get(thread).map_err(|raised| raised.into_err(py))
 }
 
-/// Drops the calling thread's hub with all that waits in it; the next use makes a new one.
+/// Drops the calling thread's hub with all that waits in it; the next use makes a new one. May switch: yes.
+///
+/// RuntimeError in the hub greenlet if an outer loop runs in it.
 pub fn discard(py: Python<'_>) -> PyResult<()> {
     let thread = Thread::get().ok_or_else(|| Raised.into_err(py))?;
-    drop(thread.hub.take());
+    if in_hub_greenlet(thread) {
+        // What it runs now ends as any greenlet does.
+        get(thread)
+            .and_then(|hub| hub.resign(thread))
+            .map_err(|raised| raised.into_err(py))?;
+    }
+    let Some(hub) = thread.hub.take() else {
+        return Ok(());
+    };
+    let running = hub.greenlet.get().filter(|greenlet| {
+        let greenlet = Gr::from_object(greenlet).get();
+        greenlet.phase.get() == Phase::Active
+    });
+    if let Some(running) = running {
+        // Its loop ends here and now: what it holds would otherwise live as long as the thread.
+        let running = Gr::from_object(&running);
+        let me = thread.current.get().object();
+        drop(running.get().parent.replace(Some(me)));
+        let exit = greenlet::exit_object().bind(py).call0()?;
+        let exit = Pending::from_err(py, PyErr::from_value(exit));
+        drop(switch::throw(running, exit).map_err(|raised| raised.into_err(py))?);
+    }
+    drop(hub);
     Ok(())
 }
 
@@ -635,7 +672,15 @@ pub fn sleep_until(deadline: Instant) -> error::Result<Object> {
 }
 
 /// Suspends until somebody switches to the greenlet: what `hub.switch()` is. May switch: yes.
+///
+/// A class's `switch()` that parks get here through calls it with the park under way: it only has to leave then.
 pub fn switch_away() -> error::Result<Object> {
+    let thread = Thread::get().ok_or(Raised)?;
+    let hub = get(thread)?;
+    if thread.current.get().get().reason.get().is_some() {
+        return hub.enter(thread);
+    }
+    hub.overrides.send();
     park_here(Reason::Other("switch"), None, |_, _| Ok(()), |_, ()| ()).map(|(_, value, ())| value)
 }
 
@@ -748,6 +793,14 @@ impl Hub {
                 Next::Stale => {}
             }
         }
+        if self.hold.get() & outer::SWITCHED != 0 && !self.overrides.is_sent() {
+            return self.switch_through();
+        }
+        self.enter(thread)
+    }
+
+    /// Leaves the current greenlet for the hub greenlet. May switch: yes.
+    fn enter(&self, thread: &Thread) -> error::Result<Object> {
         // Not kept from here: the hub greenlet may be another one when we return.
         let hub = Gr::from_object(&self.ensure_greenlet(thread)?);
         switch::deliver(thread, hub, Transfer::Nothing)
@@ -821,6 +874,9 @@ impl Hub {
     /// when that code returns. May switch: no, unless the blocking detector does.
     #[cold]
     fn resign(&self, thread: &Thread) -> error::Result<()> {
+        if self.overrides.has(RUNS) {
+            return Err(outer::in_loop());
+        }
         self.new_greenlet(thread)?;
         self.hold.set(self.hold.get() & !IN_CALL);
         if self.hold.get() & DETECTS != 0 {
@@ -837,10 +893,13 @@ impl Hub {
         self.greenlet.peek() != me.as_object_ptr()
     }
 
-    /// One wait for readiness, mail or the next deadline, with the GIL released if it blocks.
-    fn wait(&self, thread: &Thread, me: Gr) -> error::Result<()> {
-        let suspicion = self.suspicion(thread);
-        let limit = suspicion.as_ref().map(deadlock::Suspicion::limit);
+    /// One wait for readiness, mail, the next deadline or the limit, with the GIL released if it blocks.
+    fn wait(&self, thread: &Thread, me: Gr, limit: Option<Duration>) -> error::Result<()> {
+        let suspicion = match limit {
+            None => self.suspicion(thread),
+            Some(_) => None, // an outer loop has other things to wait for
+        };
+        let limit = limit.or(suspicion.as_ref().map(deadlock::Suspicion::limit));
         let mut wait: Wait = self.engine.borrow_mut().begin_wait_within(limit);
         let result = if wait.would_block() {
             if wait.timeout().is_none() && self.main_is_left(thread) && self.is_done(thread, me) {
@@ -943,7 +1002,11 @@ fn run(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
         }
         hub.hold.set(hub.hold.get() & !IN_CALL);
         hub.running.set(true);
-        let result = hub.turn(py, thread, me);
+        let result = if hub.overrides.has(RUNS) {
+            hub.run_outside(py)
+        } else {
+            hub.turn(py, thread, me)
+        };
         if hub.has_resigned(me) {
             return result.map(|()| Object::none());
         }
@@ -983,7 +1046,7 @@ impl Hub {
                     return Ok(());
                 }
             }
-            self.wait(thread, me)?;
+            self.wait(thread, me, None)?;
             if self.has_resigned(me) {
                 return Ok(());
             }

@@ -4,6 +4,7 @@
 //! thread; they are then armed by the hub's own thread. The classes of `eventlet.hubs` derive from `Hub` and keep
 //! listeners with Python callbacks; which of them a thread uses is asked of the chooser that `eventlet.hubs` sets.
 
+mod outer;
 mod trampoline;
 
 use eventlet::hub::WatchKey;
@@ -11,9 +12,9 @@ use eventlet::reactor::{Backend, Interest};
 use pyo3::exceptions::{PyAssertionError, PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
-use crate::hub::{self, Wake};
+use crate::hub::{self, Step, Wake};
 use crate::timer::{LocalTimer, Timer};
 
 pyo3::create_exception!(
@@ -23,15 +24,28 @@ pyo3::create_exception!(
     "A hub that is not to be had."
 );
 
-/// What answers the class of the calling thread's hub.
-static CHOOSER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// What answers the class of the calling thread's hub, and the class that hubs which run are derived from.
+static CHOOSER: PyOnceLock<(Py<PyAny>, Py<PyType>)> = PyOnceLock::new();
 
 /// The class of the calling thread's hub, as `eventlet.hubs` chooses it.
 fn chosen(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     CHOOSER
         .get(py)
-        .map(|chooser| chooser.bind(py).call0())
+        .map(|(chooser, _)| chooser.bind(py).call0())
         .transpose()
+}
+
+/// The calling thread's hub was made. A class that overrides a part of it needs its object from the start.
+fn begun(py: Python<'_>) -> PyResult<()> {
+    let (Some(class), Some((_, base))) = (chosen(py)?, CHOOSER.get(py)) else {
+        return Ok(());
+    };
+    let overrides = outer::overrides(&class, base.bind(py))?;
+    if overrides != 0 {
+        hub::set_overrides(py, overrides)?;
+        get_hub(py)?;
+    }
+    Ok(())
 }
 
 /// How a new hub of the calling thread asks the kernel.
@@ -39,21 +53,25 @@ fn backend(py: Python<'_>) -> PyResult<Backend> {
     let Some(class) = chosen(py)? else {
         return Ok(Backend::default());
     };
-    match class.getattr("BACKEND")?.extract::<&str>()? {
+    let Some(name) = class.getattr_opt("BACKEND")? else {
+        return Ok(Backend::default());
+    };
+    match name.extract::<&str>()? {
         "epoll" => Ok(Backend::Epoll),
         "poll" => Ok(Backend::Poll),
         other => Err(HubError::new_err(format!("no hub waits by {other:?}"))),
     }
 }
 
-/// Set the function that answers the class of the calling thread's hub. For `eventlet.hubs`.
+/// Set the function that answers the class of the calling thread's hub, and the class that hubs are compared with
+/// to tell what they override. For `eventlet.hubs`.
 #[pyfunction]
-pub fn set_hub_chooser(py: Python<'_>, chooser: Py<PyAny>) {
+pub fn set_hub_chooser(py: Python<'_>, chooser: Py<PyAny>, base: Py<PyType>) {
     // The first one stays: a second import of `eventlet.hubs` chooses the same way.
     drop(
         CHOOSER
-            .set(py, chooser)
-            .map_err(|chooser| chooser.into_bound(py)),
+            .set(py, (chooser, base))
+            .map_err(|(chooser, base)| (chooser.into_bound(py), base.into_bound(py))),
     );
 }
 
@@ -72,13 +90,13 @@ pub fn get_hub(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         None => py.get_type::<Hub>().into_any(),
     };
     let object = class.call0()?;
-    if !object.is_instance_of::<Hub>() {
-        return Err(HubError::new_err(format!(
-            "{} is no eventlet hub",
-            class.repr()?
-        )));
+    if let Some(other) = hub::object(py)? {
+        return Ok(other.into_bound(py)); // making it has asked for it
     }
     hub::set_object(py, object.clone().into())?;
+    if let Some(initialize) = object.getattr_opt(pyo3::intern!(py, "_post_initialize"))? {
+        initialize.call0()?;
+    }
     Ok(object)
 }
 
@@ -130,19 +148,34 @@ fn arm(py: Python<'_>, timer: Py<PyAny>) -> PyResult<()> {
 #[pyclass(subclass, frozen, weakref, dict, module = "greenlet._core")]
 pub struct Hub {
     serial: u64,
+    /// Whether the class overrides `add_timer`.
+    adds: bool,
 }
 
 impl Hub {
-    fn schedule<'py>(&self, timer: Bound<'py, Timer>) -> PyResult<Bound<'py, Timer>> {
-        if Timer::set_in(&timer, Some(self.serial))?.is_none() {
+    fn schedule<'py>(
+        slf: &Bound<'py, Self>,
+        timer: Bound<'py, Timer>,
+    ) -> PyResult<Bound<'py, Timer>> {
+        let serial = slf.get().serial;
+        if slf.get().adds {
+            slf.call_method1(pyo3::intern!(slf.py(), "add_timer"), (&timer,))?;
+            return Ok(timer);
+        }
+        if Timer::set_in(&timer, Some(serial))?.is_none() {
             let argument = timer.clone().into_any().unbind();
-            hub::forward(self.serial, Wake::Call(arm, argument));
+            hub::forward(serial, Wake::Call(arm, argument));
         }
         Ok(timer)
     }
 
+    /// Whether this is the calling thread's hub.
+    fn is_own(&self, py: Python<'_>) -> bool {
+        hub::with_hub_of(py, self.serial, |_| ()).is_some()
+    }
+
     fn own(&self, py: Python<'_>) -> PyResult<()> {
-        if hub::serial(py)? == self.serial {
+        if self.is_own(py) {
             return Ok(());
         }
         Err(PyRuntimeError::new_err(
@@ -154,14 +187,17 @@ impl Hub {
 #[pymethods]
 impl Hub {
     #[new]
+    #[classmethod]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(
-        py: Python<'_>,
+        class: &Bound<'_, PyType>,
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hub> {
+        let py = class.py();
         Ok(Hub {
             serial: hub::serial(py)?,
+            adds: outer::differs(class, &py.get_type::<Hub>(), "add_timer")?,
         })
     }
 
@@ -197,25 +233,25 @@ impl Hub {
     /// >>> timer.cancel()
     #[pyo3(signature = (seconds, cb, *args, **kw))]
     fn schedule_call_global<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         seconds: &Bound<'py, PyAny>,
         cb: Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kw: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Timer>> {
-        self.schedule(Timer::for_call(seconds.py(), seconds, cb, args, kw)?)
+        Hub::schedule(slf, Timer::for_call(slf.py(), seconds, cb, args, kw)?)
     }
 
     /// Like `schedule_call_global`, but nothing is called if the current greenlet has ended by then.
     #[pyo3(signature = (seconds, cb, *args, **kw))]
     fn schedule_call_local<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         seconds: &Bound<'py, PyAny>,
         cb: Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kw: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Timer>> {
-        self.schedule(LocalTimer::for_call(seconds.py(), seconds, cb, args, kw)?)
+        Hub::schedule(slf, LocalTimer::for_call(slf.py(), seconds, cb, args, kw)?)
     }
 
     /// Schedule a timer made by hand; returns the hub's clock at which it is due. *May switch: no.*
@@ -244,6 +280,12 @@ impl Hub {
         })
     }
 
+    /// Empty: a new timer is among `timers` at once.
+    #[getter]
+    fn next_timers<'py>(&self, py: Python<'py>) -> Bound<'py, PyList> {
+        PyList::empty(py)
+    }
+
     /// 0: a cancelled timer is out of the hub at once.
     #[getter]
     fn timers_canceled(&self) -> usize {
@@ -270,13 +312,77 @@ impl Hub {
     /// Whether the hub's loop runs.
     #[getter]
     fn running(&self, py: Python<'_>) -> PyResult<bool> {
-        hub::is_running(py)
+        Ok(self.is_own(py) && hub::is_running(py)?)
     }
 
-    /// Whether the hub's loop was told to end.
+    /// Whether the hub's loop was told to end; as is that of a hub which was replaced.
     #[getter]
     fn stopping(&self, py: Python<'_>) -> PyResult<bool> {
-        hub::is_stopping(py)
+        Ok(!self.is_own(py) || hub::is_stopping(py)?)
+    }
+
+    /// Run the hub until `abort`; what the hub's greenlet calls if the class overrides any of `run`, `wait`,
+    /// `fire_timers`, `prepare_timers` and `sleep_until`.
+    ///
+    /// Those that are not overridden are steps of the native loop. Raises RuntimeError elsewhere. *May switch: yes.*
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn run(
+        slf: &Bound<'_, Self>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        slf.get().own(slf.py())?;
+        outer::run(slf)
+    }
+
+    /// A step of `run`: let everything run that is ready, or due at *when* of the hub's `clock`.
+    ///
+    /// Raises RuntimeError outside of `run`. *May switch: yes.*
+    fn fire_timers(&self, py: Python<'_>, when: f64) -> PyResult<()> {
+        self.own(py)?;
+        outer::step(py, Step::Fire(outer::instant(when)?)).map(drop)
+    }
+
+    /// A step of `run`: take over new timers. There is nothing to do: they are among the others at once.
+    fn prepare_timers(&self) {}
+
+    /// When the next timer is due, by the hub's `clock`; now if something is ready; None if nothing is to come.
+    fn sleep_until(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        self.own(py)?;
+        Ok(hub::next_due(py)?.map(hub::seconds_of))
+    }
+
+    /// A step of `run`: wait for *seconds* at most (None: until something happens), and let run what has become
+    /// ready.
+    ///
+    /// Raises RuntimeError outside of `run`. *May switch: yes.*
+    #[pyo3(signature = (seconds=None))]
+    fn wait(slf: &Bound<'_, Self>, seconds: Option<f64>) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().own(py)?;
+        if let Some(prepare) = slf.getattr_opt(pyo3::intern!(py, "_before_native_wait"))? {
+            prepare.call0()?;
+        }
+        outer::step(py, Step::Wait(outer::limit(seconds)?)).map(drop)
+    }
+
+    /// A turn for green threads, for a `run` of another kind: let those that are ready run.
+    ///
+    /// Returns after how many seconds the next turn is wanted, unless `fileno()` becomes readable before; 0.0 if at
+    /// once, when it is; None if only then. A turn ends when nothing is ready, or after a fraction of a millisecond.
+    /// Raises RuntimeError outside of `run`. *May switch: yes.*
+    fn turn(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        self.own(py)?;
+        outer::step(py, Step::Turn)
+    }
+
+    /// The descriptor that is readable when the hub has something to do and is not in a turn.
+    ///
+    /// Raises `HubError` for a hub that waits by poll, which has none.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        self.own(py)?;
+        hub::descriptor(py)?
+            .ok_or_else(|| HubError::new_err("a hub that waits by poll has no descriptor"))
     }
 
     /// End the hub's loop after what it does now, and forget its timers.
@@ -344,7 +450,8 @@ impl Hub {
         let call = (callback, argument).into_pyobject(py)?.into_any().unbind();
         let key = hub::with_hub(py, |engine| {
             engine.watch(fileno, interest, Wake::Call(ready, call))
-        })??;
+        })?;
+        let key = key.map_err(|failure| crate::error::system_error(&failure))?;
         Ok(Watch { key })
     }
 
@@ -396,7 +503,7 @@ pub fn forget_reopened(py: Python<'_>, fd: i32) {
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    hub::choose_backend_by(backend);
+    hub::choose_class_by(hub::Chooser { backend, begun });
     module.add_class::<Hub>()?;
     module.add("HubError", py.get_type::<HubError>())?;
     module.add("IOClosed", hub::io_closed_class(py)?)?;

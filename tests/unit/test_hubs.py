@@ -558,36 +558,6 @@ def test_bad_hubs():
         hubs.use_hub("kqueue")
 
 
-def test_a_hub_of_another_kind_is_not_silently_ignored():
-    class Foreign:
-        def is_available(self=None):
-            return True
-
-    with pytest.raises(hubs.HubError, match="is not derived from eventlet.hubs.hub.BaseHub"):
-        hubs.use_hub(Foreign)
-
-    class Own(hub_module.BaseHub):
-        def is_available(self=None):
-            return True
-
-        def wait(self, seconds=None):
-            raise NotImplementedError
-
-    with pytest.raises(hubs.HubError, match=r"overrides wait\(\)"):
-        hubs.use_hub(Own)
-
-
-def test_the_asyncio_hub_is_refused_clearly():
-    code = """
-import eventlet
-try:
-    eventlet.sleep(0)
-except eventlet.hubs.HubError as error:
-    print(error)
-"""
-    assert run(code, EVENTLET_HUB="asyncio").startswith("the asyncio hub is not supported")
-
-
 def test_default_hub():
     assert hubs.get_default_hub().__name__ == f"{HUB}.epolls"
     assert hubs.builtin_hub_names == ("epolls", "kqueue", "poll", "selects")

@@ -220,6 +220,19 @@ pub struct Tables {
     pub methods: [ffi::PyMethodDef; 8],
     /// Attributes.
     pub getset: [ffi::PyGetSetDef; 4],
+    /// `__await__`.
+    pub awaits: ffi::PyAsyncMethods,
+}
+
+/// `__await__`: for a coroutine of the asyncio hub's loop. What it does is in `eventlet.asyncio`.
+unsafe extern "C" fn awaited(slf: Ptr) -> Ptr {
+    with_python(|py| {
+        let iterator = py
+            .import("eventlet.asyncio")?
+            .getattr("_await")?
+            .call1((bound(py, slf),))?;
+        Ok(iterator.into())
+    })
 }
 
 /// The tables of the type.
@@ -350,5 +363,11 @@ Run the links that have not run yet. May switch: if they do.",
             },
             ffi::PyGetSetDef::default(),
         ],
+        awaits: ffi::PyAsyncMethods {
+            am_await: Some(awaited),
+            am_aiter: None,
+            am_anext: None,
+            am_send: None,
+        },
     }))
 }

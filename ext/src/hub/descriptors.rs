@@ -5,13 +5,14 @@
 //! never touches the descriptor that has the number now.
 
 use std::ffi::c_int;
+use std::rc::Rc;
 
 use eventlet::reactor::{Interest, Token};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::{Hub, Instant, Reason, Wake, Woken, forward, park_here, this, woken};
+use super::{Hub, Instant, LISTENS, Reason, Wake, Woken, forward, outer, park_here, this, woken};
 use crate::error::{self, Raised};
 use crate::gil_cell::GilCell;
 use crate::greenlet::Gr;
@@ -95,10 +96,21 @@ pub fn park_fd(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> PyResult<Woken> {
+    if let Some(hub) = listening() {
+        return outer::park_listening(py, &hub, fd, interest, deadline);
+    }
     wait(py, fd, interest, deadline, |hub, wake| {
         let watched = hub.engine.borrow_mut().watch(fd, interest, wake);
         watched.map_err(|failure| Raised::from_err(py, error::system_error(&failure)))
     })
+}
+
+/// This thread's hub, if its class keeps the listeners.
+fn listening() -> Option<Rc<Hub>> {
+    let hub = Thread::existing()?.hub.borrow();
+    hub.as_ref()
+        .filter(|hub| hub.overrides.has(LISTENS))
+        .cloned()
 }
 
 /// As `park_fd` for a descriptor that this hub adopted. May switch: yes.

@@ -17,13 +17,19 @@ use crate::greenlet::Gr;
 use crate::object::Object;
 use crate::thread::Thread;
 
-/// How a new hub asks the kernel is decided by.
-type BackendChooser = fn(Python<'_>) -> PyResult<Backend>;
+/// How the class of hubs is chosen.
+#[derive(Clone, Copy)]
+pub struct Chooser {
+    /// How a new hub asks the kernel.
+    pub backend: fn(Python<'_>) -> PyResult<Backend>,
+    /// A hub was made: what its class overrides is to be noted.
+    pub begun: fn(Python<'_>) -> PyResult<()>,
+}
 
-static CHOOSER: OnceLock<BackendChooser> = OnceLock::new();
+static CHOOSER: OnceLock<Chooser> = OnceLock::new();
 
-/// Has `chooser` decide how the hubs that are made from now on ask the kernel. The first one stays.
-pub fn choose_backend_by(chooser: BackendChooser) {
+/// Has `chooser` decide what the hubs that are made from now on are. The first one stays.
+pub fn choose_class_by(chooser: Chooser) {
     CHOOSER.get_or_init(|| chooser);
 }
 
@@ -31,7 +37,12 @@ pub fn choose_backend_by(chooser: BackendChooser) {
 pub(super) fn backend(py: Python<'_>) -> PyResult<Backend> {
     CHOOSER
         .get()
-        .map_or(Ok(Backend::default()), |chooser| chooser(py))
+        .map_or(Ok(Backend::default()), |chooser| (chooser.backend)(py))
+}
+
+/// The calling thread's hub was made.
+pub(super) fn begun(py: Python<'_>) -> PyResult<()> {
+    CHOOSER.get().map_or(Ok(()), |chooser| (chooser.begun)(py))
 }
 
 /// The Python object that stands for this thread's hub; `None` without hub or object. Makes neither.

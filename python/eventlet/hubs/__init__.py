@@ -21,6 +21,8 @@ from greenlet._core import (
     trampoline,
 )
 
+from eventlet.hubs.hub import BaseHub
+
 __all__ = ["get_default_hub", "get_hub", "green_threads_survive_fork", "trampoline", "use_hub"]
 
 #: Hub modules in the order in which `get_default_hub` tries them.
@@ -61,7 +63,7 @@ def _hub_class():
     return _threadlocal.Hub
 
 
-_core.set_hub_chooser(_hub_class)
+_core.set_hub_chooser(_hub_class, BaseHub)
 
 
 def get_default_hub():
@@ -81,9 +83,12 @@ def use_hub(mod=None):
 
     *mod* is a class, a module with a class `Hub`, a name (`"poll"` is `eventlet.hubs.poll`,
     `"package.module"`, `"package.module:Class"`), or None: the environment variable `EVENTLET_HUB`,
-    else the best one. Call it before anything else. Raises RuntimeError for an empty name,
-    Exception for a hub that this system does not have, and `HubError` for a class that is not
-    derived from `eventlet.hubs.hub.BaseHub` or that overrides how it runs: those are not supported.
+    else the best one. Call it before anything else.
+
+    A class derived from `eventlet.hubs.hub.BaseHub` may override how it runs (`docs/hubs.md`); one of
+    another kind is what `get_hub` returns, while green threads run natively. Raises RuntimeError for
+    an empty name, Exception for a hub that this system does not have, ImportError or AttributeError
+    for a name that leads nowhere, TypeError for what is no class, module or name.
     *May switch: no.*
 
     >>> from eventlet import hubs
@@ -105,41 +110,16 @@ def use_hub(mod=None):
             modulename, _, classname = name.partition(":")
         else:
             modulename = f"eventlet.hubs.{name}"
-        if modulename == "eventlet.hubs.asyncio":
-            raise HubError("the asyncio hub is not supported by this version")
         mod = importlib.import_module(modulename)
     if not hasattr(mod, "is_available"):
         warnings.warn(_UNCHECKED.format(mod), DeprecationWarning, stacklevel=2)
     elif not mod.is_available():
         raise Exception(f"selected hub is not available on this system mod={mod}")
     hubclass = mod if inspect.isclass(mod) else getattr(mod, classname or "Hub")
-    _check(hubclass)
-    _core.drop_hub()
+    if not callable(hubclass):
+        raise TypeError(f"a hub is made by a class, not by {hubclass!r}")
+    old = _core.existing_hub()
     _threadlocal.Hub = hubclass
-
-
-def _check(hubclass):
-    from eventlet.hubs.hub import BaseHub
-
-    if not (inspect.isclass(hubclass) and issubclass(hubclass, BaseHub)):
-        raise HubError(
-            f"{hubclass!r} is not derived from eventlet.hubs.hub.BaseHub: "
-            "hubs of other kinds are not supported"
-        )
-    for name in _SCHEDULING:
-        if getattr(hubclass, name, None) is not getattr(BaseHub, name, None):
-            raise HubError(
-                f"{hubclass!r} overrides {name}(): hubs that run themselves are not supported"
-            )
-
-
-#: What a class for `use_hub` must leave as it is.
-_SCHEDULING = (
-    "run",
-    "wait",
-    "switch",
-    "add_timer",
-    "fire_timers",
-    "prepare_timers",
-    "sleep_until",
-)
+    _core.drop_hub()
+    if isinstance(old, BaseHub):
+        old._dropped()

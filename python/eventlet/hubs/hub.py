@@ -11,10 +11,13 @@ import inspect
 import math
 import signal
 import sys
+import time
 import traceback
 
 import greenlet
 from greenlet import _core
+
+from eventlet.hubs import timer
 
 __all__ = ["READ", "WRITE", "BaseHub", "DebugListener", "FdListener"]
 
@@ -106,6 +109,13 @@ noop = FdListener(READ, 0, closed_callback, closed_callback, None)
 class BaseHub(_core.Hub):
     """The hub of one OS thread. Get it by `eventlet.hubs.get_hub()`.
 
+    A class derived from it may override any part: how the hub runs (`run`, `wait`, `fire_timers`,
+    `prepare_timers`, `sleep_until`), how timers are added (`add_timer`), how a greenlet leaves for
+    the hub (`switch`), who watches descriptors (`add`, `remove`). What it leaves alone is native. See
+    `docs/hubs.md`.
+
+    *clock*: None, or `time.monotonic`, which is what timers go by. Raises ValueError for another.
+
     >>> from eventlet import hubs
     >>> hubs.get_hub().schedule_call_global(60, print, "tea").cancel()
     """
@@ -115,8 +125,10 @@ class BaseHub(_core.Hub):
     WRITE = WRITE
     debug_blocking_resolution = 1
 
-    def __init__(self):
+    def __init__(self, clock=None):
         super().__init__()
+        if clock not in (None, time.monotonic):
+            raise ValueError(f"timers go by time.monotonic, not by {clock!r}")
         self.listeners = {READ: {}, WRITE: {}}
         self.secondaries = {READ: {}, WRITE: {}}
         self.closed = []
@@ -124,6 +136,55 @@ class BaseHub(_core.Hub):
         self._watches = {}
         self._closers = {}
         self._old_signal_handler = None
+        #: Whether the class asks the kernel about the listeners, and not this one.
+        self._polls = self._overrides("wait")
+        #: The listener of the native hub, where the class does the waiting.
+        self._guest = None
+        self._own = None
+        self._in_turn = False
+
+    # A class that runs itself
+
+    def _overrides(self, *names):
+        return any(getattr(type(self), name) is not getattr(BaseHub, name) for name in names)
+
+    def _begin_outside(self):
+        # Called natively before `run` of a class that overrides a part of it.
+        runs = self._overrides("run")
+        if self._guest is None and (self._polls or (runs and self._overrides("add"))):
+            self._own = self.fileno()
+            self._guest = self.add(READ, self._own, self._give_turn, self._give_turn, None)
+        if runs:
+            self._give_turn()
+
+    def _give_turn(self, *_):
+        if self._in_turn:
+            return
+        self._in_turn = True
+        try:
+            wanted = self.turn()
+        finally:
+            self._in_turn = False
+        # A loop of another kind knows no other deadlines than those of timers that it is given.
+        if wanted and self._overrides("run") and self._overrides("add_timer", "sleep_until"):
+            self.add_timer(timer.Timer(wanted, self._give_turn))
+
+    def _before_native_wait(self):
+        # Called natively by `wait`: a class's own may go on to here, and has not polled itself then.
+        if self._polls:
+            self._polls = False
+            if self._guest is not None:
+                self.remove(self._guest)
+                self._guest = None
+            for evtype in (READ, WRITE):
+                for fileno in self.listeners[evtype]:
+                    self._watch(evtype, fileno)
+
+    def _dropped(self):
+        """Called after `use_hub` has put another hub in this one's place: gives back what it holds."""
+
+    def _abandoned(self):
+        """Called when the OS thread of a hub that runs itself has ended, and the loop with it."""
 
     # Listeners
 
@@ -180,6 +241,8 @@ class BaseHub(_core.Hub):
             self._unwatch(evtype, fileno)
 
     def _watch(self, evtype, fileno):
+        if self._polls or fileno == self._own:
+            return
         key = self.watch(fileno, evtype is WRITE, self._ready, (evtype, fileno))
         self._watches[evtype, fileno] = key
 
@@ -208,11 +271,15 @@ class BaseHub(_core.Hub):
 
     def get_readers(self):
         """Return the listeners that wait to read: those added by hand, and one for each green thread."""
-        return [*self.listeners[READ].values(), *self._parked(READ)]
+        return [*self._added(READ), *self._parked(READ)]
 
     def get_writers(self):
         """Return the listeners that wait to write: those added by hand, and one for each green thread."""
-        return [*self.listeners[WRITE].values(), *self._parked(WRITE)]
+        return [*self._added(WRITE), *self._parked(WRITE)]
+
+    def _added(self, evtype):
+        everyone = self.listeners[evtype].values()
+        return [listener for listener in everyone if listener is not self._guest]
 
     def _parked(self, evtype):
         listeners = []

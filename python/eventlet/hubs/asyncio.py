@@ -1,0 +1,156 @@
+"""The hub on an asyncio loop: coroutines and green threads side by side in one OS thread.
+
+The native hub is a guest of the loop: it has one descriptor, readable when green threads have
+something to do, and one deadline. Both give it a *turn*, in which green threads that are ready hand
+over to each other without the loop; a turn is bounded, so that coroutines do not starve. Coroutines
+run in the hub's greenlet, so they must not block: they await.
+
+This is the one module of the package that schedules.
+"""
+
+import asyncio
+import errno
+import select
+import weakref
+
+from eventlet.hubs import hub
+from eventlet.support import asyncio_modules
+
+
+def is_available():
+    """Return whether this system can run the hub: it needs epoll."""
+    return hasattr(select, "epoll")
+
+
+class _SleepEvent(asyncio.Event):
+    """Set it to give green threads a turn: what upstream's hub waits for between two of them."""
+
+    def __init__(self, give_turn):
+        super().__init__()
+        self._give_turn = give_turn
+
+    def set(self):
+        super().set()
+        self._give_turn()
+
+
+def _close(loop):
+    if not loop.is_running() and not loop.is_closed():
+        loop.close()
+
+
+class Hub(hub.BaseHub):
+    """A hub that runs in an asyncio loop of its own, which becomes the thread's current one.
+
+    *loop* is that loop, *sleep_event* an `asyncio.Event` that gives green threads a turn when set.
+    A coroutine gets there by `eventlet.asyncio.spawn_for_awaitable`, or by the loop's own means, such
+    as `asyncio.create_task` in a green thread; it awaits a green thread as any awaitable.
+    """
+
+    BACKEND = "epoll"
+
+    def __init__(self):
+        super().__init__()
+        self._deadline = None
+        self._failure = None
+        self._attach(_new_loop())
+
+    def _post_initialize(self):
+        # asyncio must have the original modules, patched or not.
+        asyncio_modules.keep_original()
+
+    def _attach(self, loop):
+        """Make *loop* the one that the hub is a guest of."""
+        self.loop = loop
+        asyncio.set_event_loop(loop)
+        self.sleep_event = _SleepEvent(lambda: loop.call_soon(self._on_readable))
+        loop.add_reader(self.fileno(), self._on_readable)
+        self._finalizer = weakref.finalize(self, _close, loop)
+
+    def _begin_outside(self):
+        pass  # the descriptor is the loop's already, and the first turn is inside of it
+
+    def _dropped(self):
+        loop, self.loop = self.loop, None
+        self._finalizer.detach()
+        _close(loop)
+
+    def _abandoned(self):
+        # The thread ended in the middle of the loop, which takes itself for running.
+        self.loop._thread_id = None
+        self._dropped()
+
+    def run(self, *args, **kwargs):
+        """Run the loop until `abort`. Called in the hub's greenlet. *May switch: yes.*"""
+        other = asyncio._get_running_loop()
+        if other is not None and other is not self.loop:
+            raise RuntimeError(
+                "green threads cannot run inside of another asyncio loop than their hub's: "
+                "use eventlet.asyncio.spawn_for_awaitable() in the place of asyncio.run()"
+            )
+        self._failure = None
+        first = self.loop.call_soon(self._on_readable)
+        try:
+            self.loop.run_forever()
+        finally:
+            first.cancel()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def abort(self, wait=False):
+        """End the loop after what it does now, and forget the hub's timers; see `BaseHub.abort`."""
+        if self.running:
+            self.loop.stop()
+        super().abort(wait)
+
+    def _on_readable(self):
+        if self._failure is not None:
+            return  # the loop is about to end
+        if self.sleep_event.is_set():
+            self.sleep_event.clear()
+        try:
+            wanted = self.turn()
+        except self.SYSTEM_EXCEPTIONS:
+            raise  # asyncio lets them through
+        except BaseException as error:
+            self._failure = error
+            self.loop.stop()
+            return
+        if self.stopping:
+            self.loop.stop()
+        elif wanted:
+            self._wake_in(wanted)
+
+    def _wake_in(self, seconds):
+        when = self.loop.time() + seconds
+        if self._deadline is not None:
+            if self._deadline.when() <= when:
+                return  # too early does no harm: the turn then says when
+            self._deadline.cancel()
+        self._deadline = self.loop.call_at(when, self._on_deadline)
+
+    def _on_deadline(self):
+        self._deadline = None
+        self._on_readable()
+
+    def _watch(self, evtype, fileno):
+        try:
+            super()._watch(evtype, fileno)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise ValueError(f"Invalid file descriptor: {fileno!r}") from error
+
+    def _after_fork(self):
+        """Get a loop of its own in the child of a fork: the old one belongs to the parent."""
+        self._finalizer.detach()
+        self._deadline = self._failure = None
+        self._attach(_new_loop())
+
+
+def _new_loop():
+    # A policy (uvloop's, for instance) decides what kind of loop it is; the standard one takes its
+    # modules as `keep_original` left them.
+    asyncio_modules.keep_original()
+    return asyncio.new_event_loop()
