@@ -77,6 +77,20 @@ class Equal:
         return None if ratio is None else abs(ratio - 1) <= self.share
 
 
+@dataclass(frozen=True)
+class Times:
+    """Ours may be at most ``factor`` times our own figure ``twin``."""
+
+    twin: str
+    factor: float
+    text: str
+
+    def met(self, values, twin):
+        """Whether the limit is kept; None if it cannot be told."""
+        ratio = paired(quotient, values.get("ours"), twin and twin.get("ours"))
+        return None if ratio is None else ratio <= self.factor
+
+
 def fraction(divisor):
     """The limit "at most 1/divisor of upstream"."""
     return AtMost(1 / divisor, f"<= 1/{divisor:g}")
@@ -168,6 +182,19 @@ PROGRAMS = (
     ),
     _figure("pingpong", "unix", "in-process ping-pong, Unix socket", fraction(3.5), MICROSECONDS),
     _figure("pingpong", "tcp", "in-process ping-pong, TCP", fraction(1.8), MICROSECONDS),
+    _figure(
+        "asyncio_hub",
+        "sleep",
+        "asyncio hub: sleep(0), 1 green thread",
+        Times("sleep.one", 1.5, "<= 1.5 x default hub"),
+    ),
+    _figure(
+        "asyncio_hub",
+        "unix",
+        "asyncio hub: in-process ping-pong, Unix socket",
+        Times("pingpong.unix", 1.5, "<= 1.5 x default hub"),
+        MICROSECONDS,
+    ),
     _figure("import_time", "import", "import eventlet", fraction(8), MILLISECONDS, True),
 )
 

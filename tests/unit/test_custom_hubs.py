@@ -14,7 +14,7 @@ import eventlet
 import pytest
 from eventlet import event, hubs, queue, semaphore
 from eventlet.green import socket
-from eventlet.hubs import hub as hub_module
+from eventlet.hubs import hub as hub_module, poll
 from greenlet import getcurrent
 
 READ, WRITE = hub_module.READ, hub_module.WRITE
@@ -183,7 +183,15 @@ class Reactor(Available, hub_module.BaseHub):
                 writers.get(fileno, hub_module.noop).cb(fileno)
 
 
-CUSTOM = [Polling, Selecting, Watched, Looping, Reactor]
+class Counted(Available, poll.Hub):
+    """Overrides what derived classes of the poll hub have always overridden."""
+
+    def do_poll(self, seconds):
+        self.asked = True
+        return super().do_poll(seconds)
+
+
+CUSTOM = [Polling, Selecting, Watched, Looping, Reactor, Counted]
 
 
 def under(hubclass, function):
@@ -380,6 +388,18 @@ def test_every_step_goes_through_the_override():
     assert under(Watched, program) == steps | {"switch", "add_timer", "add", "remove"}
 
 
+def test_a_poll_hub_with_a_poll_of_its_own():
+    def program(hub):
+        eventlet.sleep(0.001)
+        hub.add(READ, 1_000_000, (log := []).append, None, None)
+        eventlet.sleep(0.001)
+        assert hub.asked and hub.get_readers() == []
+        return log
+
+    assert under(Counted, program) == [1_000_000]
+    assert not hasattr(poll.Hub(), "asked") and poll.Hub.wait is hub_module.BaseHub.wait
+
+
 def test_a_switch_that_decides_what_is_returned():
     class Polite(Available, hub_module.BaseHub):
         def switch(self):
@@ -429,7 +449,7 @@ def test_times_that_are_none(wrong):
 
     def program(hub):
         with pytest.raises((ValueError, TypeError)):
-            eventlet.sleep(0.001)
+            eventlet.sleep(5)
 
     under(Wrong, program)
 
@@ -533,3 +553,16 @@ def test_the_clock_of_a_hub():
 
     with pytest.raises(ValueError, match="timers go by time.monotonic"):
         under(Mistimed, lambda hub: None)
+
+
+@pytest.mark.parametrize("name", ["poll", "selects"])
+def test_a_listener_of_a_descriptor_that_is_not_open_is_called_once_and_forgotten(name):
+    def program(hub):
+        log = []
+        hub.add(READ, 1_000_000, log.append, None, None)
+        eventlet.sleep(0.001)
+        eventlet.sleep(0.001)
+        assert hub.get_readers() == []
+        return log
+
+    assert under(name, program) == [1_000_000]

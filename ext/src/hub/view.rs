@@ -53,8 +53,17 @@ pub fn existing_object() -> Option<Object> {
 }
 
 /// Whether the calling OS thread has a hub. In one that has none, a call may block: it stops no green thread.
+///
+/// Not where an outer loop runs: what it calls, coroutines for instance, must not be left for another greenlet.
 pub fn runs_here() -> bool {
-    Thread::existing().is_some_and(|thread| thread.hub.borrow().is_some())
+    Thread::existing().is_some_and(|thread| {
+        let hub = thread.hub.borrow();
+        let in_loop = |hub: &Hub| {
+            hub.overrides.has(super::RUNS)
+                && hub.greenlet.peek() == thread.current.get().as_object_ptr()
+        };
+        hub.as_deref().is_some_and(|hub| !in_loop(hub))
+    })
 }
 
 /// Whether the calling code runs in its thread's hub greenlet.

@@ -1,8 +1,11 @@
-"""The hub for systems that have nothing but select: here it waits by poll, which every Unix has."""
+"""The hub for systems that have nothing but select: here it waits by poll, which every Unix has.
+
+Unlike select(2), that has no highest descriptor.
+"""
 
 import select
 
-from eventlet.hubs import hub
+from eventlet.hubs import poll
 
 
 def is_available():
@@ -10,7 +13,5 @@ def is_available():
     return hasattr(select, "select")
 
 
-class Hub(hub.BaseHub):
+class Hub(poll.Hub):
     """A hub that waits by poll."""
-
-    BACKEND = "poll"
