@@ -90,6 +90,7 @@ DOORS = [
 # the reason given.
 PYTHON_SCHEDULING = {
     "eventlet/hubs/asyncio.py": "the driver on an asyncio loop",
+    "eventlet/hubs/poll.py": "the poll object of derived classes that ask the kernel themselves",
 }
 SCHEDULING_CALLS = {
     *{"time.monotonic", "time.perf_counter", "time.sleep", "select.select", "select.poll"},
