@@ -581,12 +581,21 @@ print(spawn_for_awaitable(main()).wait())
     assert run(code) == "True"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_fork():
-    code = """
+FORK = """
 import asyncio, eventlet, os
 from eventlet import hubs
 from eventlet.asyncio import spawn_for_awaitable
+
+def parent(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def child(checks):
+    code = 1
+    try:
+        with eventlet.Timeout(5):
+            code = 0 if all(checks()) else 2
+    finally:
+        os._exit(code)
 
 async def answer(value):
     await asyncio.sleep(0.001)
@@ -594,18 +603,42 @@ async def answer(value):
 
 assert spawn_for_awaitable(answer(1)).wait() == 1
 loop = hubs.get_hub().loop
+"""
+
+
+@pytest.mark.parametrize("kept", ["drop", "keep"])
+def test_fork(kept):
+    code = """
+def checks():
+    eventlet.sleep(0.001)
+    yield spawn_for_awaitable(answer(2)).wait() == 2
+    here = hubs.get_hub().loop
+    yield (here is loop) == (os.environ["EVENTLET_FORK"] == "keep")
+    yield asyncio.get_running_loop() is here
+
 pid = os.fork()
 if not pid:
+    child(checks)
+print(parent(pid), spawn_for_awaitable(answer(3)).wait())
+"""
+    assert run(FORK + code, EVENTLET_FORK=kept) == "0 3"
+
+
+def test_fork_in_a_coroutine():
+    code = """
+async def fork():
+    pid = os.fork()
+    if pid:
+        return parent(pid)
     code = 1
     try:
-        with eventlet.Timeout(5):
-            eventlet.sleep(0.001)
-            ok = spawn_for_awaitable(answer(2)).wait() == 2
-            ok = ok and hubs.get_hub().loop is not loop and asyncio.get_running_loop() is not loop
-            code = 0 if ok else 2
+        tea = await eventlet.spawn(lambda: eventlet.sleep(0.001) or "tea")
+        three = await asyncio.to_thread(int, "3")
+        same = asyncio.get_running_loop() is loop
+        code = 0 if (tea, three, same, await answer(4)) == ("tea", 3, True, 4) else 2
     finally:
         os._exit(code)
-_, status = os.waitpid(pid, 0)
-print(os.waitstatus_to_exitcode(status), spawn_for_awaitable(answer(3)).wait())
+
+print(spawn_for_awaitable(fork()).wait(), spawn_for_awaitable(answer(3)).wait())
 """
-    assert run(code + "\n") == "0 3"
+    assert run(FORK + code) == "0 3"

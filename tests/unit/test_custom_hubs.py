@@ -5,6 +5,7 @@ Each runs in an OS thread of its own, because a hub belongs to one.
 
 import contextlib
 import heapq
+import os
 import select
 import sys
 import threading
@@ -553,6 +554,26 @@ def test_the_clock_of_a_hub():
 
     with pytest.raises(ValueError, match="timers go by time.monotonic"):
         under(Mistimed, lambda hub: None)
+
+
+def test_a_fork(hubclass):
+    def program(hub):
+        here, there = socket.socketpair()
+        eventlet.sleep(0.001)
+        pid = os.fork()
+        if not pid:
+            try:
+                with eventlet.Timeout(5):
+                    eventlet.spawn_after(0.001, there.send, b"!")
+                    os._exit(0 if here.recv(1) == b"!" else 2)
+            finally:
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        here.close()
+        there.close()
+        return status, eventlet.spawn(lambda: "tea").wait()
+
+    assert under(hubclass, program) == (0, "tea")
 
 
 @pytest.mark.parametrize("name", ["poll", "selects"])

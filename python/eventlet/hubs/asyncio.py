@@ -10,8 +10,12 @@ This is the one module of the package that schedules.
 
 import asyncio
 import errno
+import os
 import select
+import signal
 import weakref
+
+from greenlet import _core
 
 from eventlet.hubs import hub
 from eventlet.support import asyncio_modules
@@ -143,10 +147,43 @@ class Hub(hub.BaseHub):
             raise ValueError(f"Invalid file descriptor: {fileno!r}") from error
 
     def _after_fork(self):
-        """Get a loop of its own in the child of a fork: the old one belongs to the parent."""
-        self._finalizer.detach()
+        super()._after_fork()
         self._deadline = self._failure = None
-        self._attach(_new_loop())
+        if self.running:  # it was a coroutine that forked, and it goes on
+            self._keep_loop()
+        else:
+            self._finalizer.detach()
+            self._attach(_new_loop())
+
+    def _keep_loop(self):
+        _renew(self.loop)
+        self.loop.call_soon(self._on_readable)
+
+
+def _after_fork():
+    # Where all green threads survive, the hub is not told: its loop does, too.
+    present = _core.existing_hub()
+    if isinstance(present, Hub) and _core.green_threads_survive_fork():
+        present._keep_loop()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _renew(loop):
+    """Make anew what the loop of a forked child shares with its parent's: epoll and the self-pipe."""
+    asyncio._set_running_loop(loop)
+    asyncio.set_event_loop(loop)
+    if not isinstance(loop, asyncio.SelectorEventLoop):
+        return  # another kind has to see to it itself
+    old, loop._selector = loop._selector, type(loop._selector)()
+    for key in old.get_map().values():
+        loop._selector.register(key.fileobj, key.events, key.data)
+    old.close()
+    loop._close_self_pipe()
+    loop._make_self_pipe()
+    if getattr(loop, "_signal_handlers", None):
+        signal.set_wakeup_fd(loop._csock.fileno())
 
 
 def _new_loop():

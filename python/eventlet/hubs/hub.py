@@ -335,6 +335,8 @@ class BaseHub(_core.Hub):
         self.closed = []
         self._watches = {}
         self._closers = {}
+        self._guest = self._own = None
+        self._in_turn = False
 
     # Exceptions
 

@@ -70,6 +70,10 @@ class Hub(hub.BaseHub):
         """Wait *seconds* at most (None: for ever); return pairs of descriptor and what happened."""
         return self.poll.poll(None if seconds is None else seconds * self.WAIT_MULTIPLIER)
 
+    def _after_fork(self):
+        super()._after_fork()
+        self.poll = select.poll()
+
     def _watch(self, evtype, fileno):
         try:
             super()._watch(evtype, fileno)
