@@ -32,7 +32,7 @@ EXT = """
     event | semaphore | lock | timeout
     greenthread | thread_module
     greenpool | queue | tpool
-    socket | select
+    socket | select | file
     redirect
     hub_api | census
 """
@@ -65,6 +65,7 @@ UNSAFE = {
             "redirect",
             "census",
             "thread_module",
+            "file",
         },
     },
 }

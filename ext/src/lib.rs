@@ -7,6 +7,7 @@ mod census;
 mod deep_sort;
 mod error;
 mod event;
+mod file;
 mod gil_cell;
 mod greenlet;
 mod greenpool;
@@ -60,6 +61,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     census::register(module)?;
     socket::register(module)?;
     hosts::register(module)?;
+    file::register(module)?;
     select::register(module)?;
     redirect::register(module)
 }

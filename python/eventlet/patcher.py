@@ -326,6 +326,8 @@ def _patch(flag):
         if name == "ssl":
             green._patch_context()
         _patches.patch_module(name, module, green)
+        if hasattr(green, "_patch_in_place"):
+            green._patch_in_place(_patches)
     if flag == "socket":
         _patch_look_ups()
     already_patched[flag] = True

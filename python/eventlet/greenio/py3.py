@@ -1,15 +1,19 @@
-"""Green files: `GreenFileIO`, a raw file that lets others run while a pipe is not ready, and
-`GreenPipe`.
+"""Green files: `GreenFileIO`, a raw file that lets others run while it waits, and `GreenPipe`.
 
-The buffers and the text layer on top are the standard library's. A regular file never says that it
-is not ready, so reading one blocks, as everywhere.
+The waiting is native (ext/src/file.rs): pipes, terminals and sockets park until they are ready, regular
+files are read and written in native threads when the kernel cannot do it at once. The buffers and the
+text layer on top are the standard library's; several green threads may use one, in turns.
 """
 
+import errno
 import io
 import os
 import socket
+import stat
 
-from eventlet.hubs import IOClosed, notify_close, notify_opened, trampoline
+from greenlet import _core
+
+from eventlet.hubs import IOClosed, notify_close, notify_opened
 
 __all__ = ["GreenFileIO", "GreenPipe", "_fileobject"]
 
@@ -30,8 +34,18 @@ def _flags(mode):
     return kind[letter] | access | os.O_CLOEXEC
 
 
+# Descriptors that are non-blocking because a green file made them so: for green os.read and os.write.
+_made_non_blocking = set()
+
+
+def _open(name, flags):
+    """Open a path as os.open does, for a FIFO once its other side is open. May switch: yes."""
+    fileno = _core.open_fifo(os.fsdecode(name), flags, 0o666)
+    return os.open(name, flags, 0o666) if fileno is None else fileno
+
+
 class GreenFileIO(io.RawIOBase):
-    """A raw file on a descriptor, made non-blocking. *name*: a descriptor or a path.
+    """A raw file on a descriptor; one of a pipe or socket is made non-blocking. *name*: a descriptor or a path.
 
     *mode*: one of 'r', 'w', 'a', 'x', with '+' for both directions ('b' is implied). *closefd*
     False leaves the descriptor open on close. *opener*: as in ``open``. May switch: reads and
@@ -60,11 +74,24 @@ class GreenFileIO(io.RawIOBase):
             self._name = os.fspath(name)
             self._closefd = True
             flags = _flags(mode)
-            fileno = opener(name, flags) if opener is not None else os.open(name, flags, 0o666)
+            fileno = opener(name, flags) if opener is not None else _open(name, flags)
         notify_opened(fileno)
-        os.set_blocking(fileno, False)
         self._fileno = fileno
-        if mode[0] == "a" and self.seekable():
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self):
+        fileno = self._fileno
+        kind = os.fstat(fileno).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._name)
+        if (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) and os.get_blocking(fileno):
+            os.set_blocking(fileno, False)
+            _made_non_blocking.add(fileno)
+        if self._mode[0] == "a" and self.seekable():
             os.lseek(fileno, 0, os.SEEK_END)
 
     @property
@@ -122,9 +149,9 @@ class GreenFileIO(io.RawIOBase):
         # Python 3.13's text layer asks so.
         return self.isatty()
 
-    def _wait(self, **direction):
+    def _call(self, function, *args):
         try:
-            trampoline(self._fileno, **direction)
+            return function(self._fileno, *args)
         except IOClosed:
             # The number is somebody else's now: it must not be closed through us.
             self._closefd = False
@@ -137,12 +164,7 @@ class GreenFileIO(io.RawIOBase):
         self._check()
         if not self.readable():
             raise io.UnsupportedOperation("File not open for reading")
-        while True:
-            try:
-                return os.read(self._fileno, size)
-            except BlockingIOError:
-                self._wait(read=True)
-            self._check()
+        return self._call(_core.file_read, size)
 
     def readall(self):
         """Return all bytes until the end."""
@@ -167,11 +189,8 @@ class GreenFileIO(io.RawIOBase):
             total = len(view)
             done = 0
             while done < total:
-                try:
-                    done += os.write(self._fileno, view[done:])
-                except BlockingIOError:
-                    self._wait(write=True)
-                    self._check()
+                done += self._call(_core.file_write, view[done:])
+                self._check()
         return total
 
     def seek(self, offset, whence=os.SEEK_SET):
@@ -199,9 +218,48 @@ class GreenFileIO(io.RawIOBase):
             super().close()
         finally:
             fileno, self._fileno = self._fileno, -1
+            _made_non_blocking.discard(fileno)
             if fileno >= 0 and self._closefd:
                 notify_close(fileno)
                 os.close(fileno)
+
+
+class _InTurns:
+    # A standard buffer refuses a green thread while another one waits in it, as a call from within itself.
+
+    def __init__(self, *args):
+        self._turn = _core.RLock()
+        super().__init__(*args)
+
+    def close(self):
+        """Close the file; who waits in it gets an error."""
+        if self._turn.locked() and not self._turn._is_owned() and not self.closed:
+            self.raw.close()
+        with self._turn:
+            super().close()
+
+
+def _in_turns(base, names):
+    def taking_a_turn(name):
+        method = getattr(base, name)
+
+        def call(self, *args, **kwargs):
+            with self._turn:
+                return method(self, *args, **kwargs)
+
+        call.__name__ = name
+        call.__doc__ = method.__doc__
+        return call
+
+    methods = {name: taking_a_turn(name) for name in names.split() if hasattr(base, name)}
+    return type(base.__name__, (_InTurns, base), {**methods, "__module__": __name__})
+
+
+_READS = "read read1 readinto readinto1 readline readlines peek"
+_WRITES = "write writelines flush"
+_BufferedReader = _in_turns(io.BufferedReader, f"{_READS} seek tell")
+_BufferedWriter = _in_turns(io.BufferedWriter, f"{_WRITES} seek tell truncate")
+_BufferedRandom = _in_turns(io.BufferedRandom, f"{_READS} {_WRITES} seek tell truncate")
 
 
 def GreenPipe(
@@ -255,14 +313,14 @@ def GreenPipe(
         if "+" in kinds:
             # A buffer for both directions needs a position; without one each direction gets its own.
             result = (
-                io.BufferedRandom(raw, buffering)
+                _BufferedRandom(raw, buffering)
                 if raw.seekable()
                 else io.BufferedRWPair(raw, raw, buffering)
             )
         elif letter == "r":
-            result = io.BufferedReader(raw, buffering)
+            result = _BufferedReader(raw, buffering)
         else:
-            result = io.BufferedWriter(raw, buffering)
+            result = _BufferedWriter(raw, buffering)
         if binary:
             return result
         result = io.TextIOWrapper(result, encoding, errors, newline, lines)
