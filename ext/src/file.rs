@@ -20,6 +20,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use eventlet::reactor::Interest;
+use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -88,6 +89,20 @@ fn is(error: &io::Error, codes: &[c_int]) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| codes.contains(&code))
+}
+
+/// The OSError of the right class for a system call that failed.
+#[cold]
+fn raise(py: Python<'_>, error: &io::Error) -> PyErr {
+    let code = error.raw_os_error().unwrap_or(0);
+    let text = py
+        .import("os")
+        .and_then(|os| os.call_method1("strerror", (code,)))
+        .map(Bound::unbind);
+    match text {
+        Ok(text) => PyOSError::new_err((code, text)),
+        Err(error) => error,
+    }
 }
 
 /// EAGAIN: the call would have waited.

@@ -12,6 +12,7 @@ use eventlet::reactor::Interest;
 use pyo3::prelude::*;
 
 use super::patient::patient;
+use super::raise;
 use super::{alone, interrupted, is, result};
 use crate::hub::{self, Woken};
 use crate::tpool::offload;
@@ -91,7 +92,7 @@ fn wait_child(
             Err(error) if is(&error, &[libc::ESRCH]) => return Ok(true),
             // No descriptors left: a thread needs none.
             Err(error) if is(&error, &[libc::EMFILE, libc::ENFILE]) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
     let told = patient(py, "child process", deadline, move || {

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::patient::patient;
+use super::raise;
 use super::{alone, duplicate, interrupted, is, raw, result};
 use crate::tpool::offload;
 
@@ -116,10 +117,10 @@ fn file_lock(
             Err(error) => {
                 let busy = is(&error, &[libc::EWOULDBLOCK, libc::EACCES]);
                 if !busy || operation & libc::LOCK_NB != 0 {
-                    return Err(error.into());
+                    return Err(raise(py, &error));
                 }
                 match way {
-                    Way::Flock => File::Own(duplicate(fd)?),
+                    Way::Flock => File::Own(duplicate(fd).map_err(|error| raise(py, &error))?),
                     Way::Range(..) => File::Number(fd),
                 }
             }
@@ -143,7 +144,7 @@ fn file_lock(
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }
@@ -160,7 +161,7 @@ fn file_lock(
 #[pyo3(signature = (fd, data_only=false))]
 fn file_sync(py: Python<'_>, fd: c_int, data_only: bool) -> PyResult<()> {
     loop {
-        let theirs = duplicate(fd)?;
+        let theirs = duplicate(fd).map_err(|error| raise(py, &error))?;
         let sync = move || {
             let fd = raw(&theirs);
             let done = if data_only {
@@ -175,7 +176,7 @@ fn file_sync(py: Python<'_>, fd: c_int, data_only: bool) -> PyResult<()> {
         match offload(py, "disk", sync)? {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }

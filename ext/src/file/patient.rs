@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use super::raise;
 use crate::hub::{self, Instant, Letter, Reason, Waiter, Woken};
 
 enum Stage<T> {
@@ -35,7 +36,7 @@ where
 {
     let letter = Waiter::current(py)?.letter();
     let shared = Arc::new(Mutex::new(Stage::Waiting(Some(letter))));
-    spawn(noun, work, &shared)?;
+    spawn(noun, work, &shared).map_err(|error| raise(py, &error))?;
     loop {
         let woken = hub::park(py, Reason::Other(noun), deadline);
         let again = matches!(&woken, Ok(Woken::Switched(_)));

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::raise;
 use super::{Kind, alone, cannot_say, duplicate, interrupted, is_non_blocking, is_ready, kind_of};
 use super::{raw, result, would_wait};
 use crate::hub;
@@ -66,7 +67,7 @@ fn when_ready(fd: c_int, room: &mut [u8]) -> io::Result<usize> {
 
 /// Reads once; waits as long as there is nothing. May switch: yes.
 fn read(py: Python<'_>, fd: c_int, room: &mut [u8], patient: bool) -> PyResult<usize> {
-    let kind = kind_of(fd)?;
+    let kind = kind_of(fd).map_err(|error| raise(py, &error))?;
     if alone() {
         return elsewhere(py, fd, room);
     }
@@ -74,10 +75,10 @@ fn read(py: Python<'_>, fd: c_int, room: &mut [u8], patient: bool) -> PyResult<u
         return match without_waiting(fd, room) {
             Ok(count) => Ok(count),
             Err(error) if would_wait(&error) || cannot_say(&error) => elsewhere(py, fd, room),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(raise(py, &error)),
         };
     }
-    let non_blocking = is_non_blocking(fd)?;
+    let non_blocking = is_non_blocking(fd).map_err(|error| raise(py, &error))?;
     // Green sockets are non-blocking underneath, whatever the program thinks of them.
     let waits = patient || !non_blocking || kind == Kind::Socket;
     loop {
@@ -87,7 +88,7 @@ fn read(py: Python<'_>, fd: c_int, room: &mut [u8], patient: bool) -> PyResult<u
                 hub::park_fd(py, fd, Interest::Read, None)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }
@@ -95,7 +96,7 @@ fn read(py: Python<'_>, fd: c_int, room: &mut [u8], patient: bool) -> PyResult<u
 /// Reads in the pool, or in place without the GIL where nobody else could run.
 fn elsewhere(py: Python<'_>, fd: c_int, room: &mut [u8]) -> PyResult<usize> {
     loop {
-        let theirs = duplicate(fd)?;
+        let theirs = duplicate(fd).map_err(|error| raise(py, &error))?;
         let len = room.len();
         let read = offload(py, "file", move || {
             let mut data = vec![0; len];
@@ -109,7 +110,7 @@ fn elsewhere(py: Python<'_>, fd: c_int, room: &mut [u8]) -> PyResult<usize> {
                 return Ok(data.len());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }

@@ -7,6 +7,7 @@ use eventlet::reactor::Interest;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
+use super::raise;
 use super::{Kind, alone, cannot_say, duplicate, interrupted, is_non_blocking, is_ready, kind_of};
 use super::{raw, result, would_wait};
 use crate::hub;
@@ -65,7 +66,7 @@ fn when_ready(fd: c_int, data: &[u8]) -> io::Result<usize> {
 
 /// Writes as write(2) does: all of it to what is blocking, a part to what is not. May switch: yes.
 fn write(py: Python<'_>, fd: c_int, data: &[u8], patient: bool) -> PyResult<usize> {
-    let kind = kind_of(fd)?;
+    let kind = kind_of(fd).map_err(|error| raise(py, &error))?;
     if alone() {
         return elsewhere(py, fd, data);
     }
@@ -73,10 +74,10 @@ fn write(py: Python<'_>, fd: c_int, data: &[u8], patient: bool) -> PyResult<usiz
         return match without_waiting(fd, data) {
             Ok(count) => Ok(count),
             Err(error) if would_wait(&error) || cannot_say(&error) => elsewhere(py, fd, data),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(raise(py, &error)),
         };
     }
-    let non_blocking = is_non_blocking(fd)?;
+    let non_blocking = is_non_blocking(fd).map_err(|error| raise(py, &error))?;
     // Green sockets are non-blocking underneath, whatever the program thinks of them.
     let waits = patient || !non_blocking || kind == Kind::Socket;
     let mut done = 0;
@@ -92,7 +93,7 @@ fn write(py: Python<'_>, fd: c_int, data: &[u8], patient: bool) -> PyResult<usiz
                 hub::park_fd(py, fd, Interest::Write, None)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }
@@ -100,12 +101,12 @@ fn write(py: Python<'_>, fd: c_int, data: &[u8], patient: bool) -> PyResult<usiz
 /// Writes in the pool, or in place without the GIL where nobody else could run.
 fn elsewhere(py: Python<'_>, fd: c_int, data: &[u8]) -> PyResult<usize> {
     loop {
-        let theirs = duplicate(fd)?;
+        let theirs = duplicate(fd).map_err(|error| raise(py, &error))?;
         let copy = data.to_vec();
         match offload(py, "file", move || plain(raw(&theirs), &copy))? {
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupted(py)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(raise(py, &error)),
         }
     }
 }

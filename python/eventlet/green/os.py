@@ -57,7 +57,7 @@ def fdopen(fd, *args, **kw):
     """Return a green file on the descriptor *fd*; the other arguments are those of `os.fdopen`. Raises
     OSError, TypeError for what is no descriptor."""
     if not isinstance(fd, int):
-        raise TypeError("invalid fd type (%s, expected integer)" % type(fd))
+        raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
     return greenio.GreenPipe(fd, *args, **kw)
 
 

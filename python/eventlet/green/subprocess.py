@@ -77,7 +77,12 @@ class Popen(_StandardPopen):
 
 Popen.__module__ = _copy.__name__
 _copy.Popen = Popen
-patcher.slurp_properties(_copy, globals(), ignore=["Popen", "_wait"], srckeys=[n for n in dir(_copy) if n not in globals()])
+patcher.slurp_properties(
+    _copy,
+    globals(),
+    ignore=["Popen", "_wait"],
+    srckeys=[n for n in dir(_copy) if n not in globals()],
+)
 call = _copy.call
 check_call = _copy.check_call
 check_output = _copy.check_output
