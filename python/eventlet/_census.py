@@ -256,11 +256,12 @@ def write(text, file):
     file = sys.stderr if file is None else file
     if file is None:
         return
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    data = text.encode(encoding, "backslashreplace")
     try:
         file.flush()
         descriptor = file.fileno()
-        data = text.encode(getattr(file, "encoding", None) or "utf-8", "backslashreplace")
         while data:
             data = data[posix.write(descriptor, data) :]
     except (AttributeError, ValueError, OSError):
-        file.write(text)
+        file.write(data.decode(encoding, "replace"))

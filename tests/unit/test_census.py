@@ -328,6 +328,26 @@ def test_print_threads_goes_to_any_file(capfd):
     assert capfd.readouterr().err.count("OS thread MainThread") == 3
 
 
+def test_write_goes_on_with_the_file_where_the_descriptor_takes_no_more():
+    from eventlet import _census
+
+    class Full(io.StringIO):
+        encoding = "ascii"
+
+        def fileno(self):
+            return writer
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    file = Full()
+    text = "é" * 100_000
+    _census.write(text, file)
+    sent = len(os.read(reader, 10_000_000))
+    os.close(reader)
+    os.close(writer)
+    assert 0 < sent and sent + len(file.getvalue()) == len(text.encode("ascii", "backslashreplace"))
+
+
 def test_dump_on_signal_also_from_a_busy_loop(tmp_path):
     path = tmp_path / "dump"
     with path.open("w") as file:
