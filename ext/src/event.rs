@@ -431,7 +431,7 @@ pub fn error_of(args: &Bound<'_, PyTuple>) -> PyErr {
 
 fn build_error(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let py = args.py();
-    let part = |index| args.get_item(index).ok().filter(|part| !part.is_none());
+    let part = |index| args.iter().nth(index).filter(|part| !part.is_none());
     let Ok(first) = args.get_item(0) else {
         return Ok(PyErr::from_value(greenlet_exit(py).call0()?));
     };

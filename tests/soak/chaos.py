@@ -173,7 +173,11 @@ class Stage:
 def signals(stage):
     """Has the process interrupted every few hundred microseconds."""
 
+    active = True
+
     def handle(_number, _frame):
+        if not active:  # one that came just before the end
+            return
         stage.counts["signals"] += 1
         for function in stage.on_signal:
             function()
@@ -184,5 +188,6 @@ def signals(stage):
     try:
         yield
     finally:
+        active = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)

@@ -41,7 +41,7 @@ def resident():
 def counters():
     """What the process holds; stacks that wait to be used again say nothing."""
     found = dict(_core._statistics())
-    found = {k: v for k, v in found.items() if k not in ("stacks_idle", "stacks_leaked")}
+    found = {k: v for k, v in found.items() if k == "stacks_in_use" or not k.startswith("stacks_")}
     found["descriptors"] = len(os.listdir("/proc/self/fd"))
     return found
 

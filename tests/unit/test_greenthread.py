@@ -1,7 +1,9 @@
 """spawn, wait, link, kill, cancel and sleep: what a program sees of one green thread."""
 
 import gc
+import subprocess
 import sys
+import textwrap
 import weakref
 
 import eventlet
@@ -290,6 +292,21 @@ def test_who_survives_a_kill_goes_on():
     eventlet.sleep()
     g.kill()
     assert g.wait() == "still here"
+
+
+def test_a_kill_leaves_no_exception_behind():
+    # In a process of its own: what PyO3 has put aside is let go by any call of its functions.
+    script = """
+        import eventlet, gc
+        for _ in range(100):
+            g = eventlet.spawn(eventlet.sleep, 60)
+            eventlet.sleep(0)
+            g.kill()
+        print(sum(isinstance(thing, LookupError) for thing in gc.get_objects()))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_kill_with_what_cannot_be_raised_is_a_type_error():

@@ -211,7 +211,8 @@ fn exception(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<Pending> {
             args.len()
         )));
     }
-    let argument = |index: usize| args.get_item(index).ok().map(Object::from);
+    // Not by an error for what is missing: PyO3 would keep it until one of its own functions is called.
+    let argument = |index: usize| args.iter().nth(index).map(Object::from);
     greenlet::attributes::exception(argument(0), argument(1), argument(2))
         .map_err(|raised| raised.into_err(py))
 }
