@@ -451,6 +451,11 @@ pub fn cancel(py: Python<'_>, handle: TimerHandle) -> Option<Py<PyAny>> {
     }
 }
 
+/// Whether the hub of this number has not ended.
+pub fn exists(serial: u64) -> bool {
+    doors(|doors| doors.contains_key(&serial))
+}
+
 /// Sends `wake` to another thread's hub; what a hub that is gone would have done needs no doing.
 pub fn forward(serial: u64, wake: Wake) {
     let door = doors(|doors| doors.get(&serial).cloned());

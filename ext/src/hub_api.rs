@@ -264,12 +264,14 @@ impl Hub {
 
     /// Number of timers that are pending.
     fn get_timers_count(&self, py: Python<'_>) -> PyResult<usize> {
+        self.own(py)?;
         hub::with_hub(py, |engine| engine.timers_len())
     }
 
     /// The pending timers made from Python, as pairs of due time and `Timer`.
     #[getter]
     fn timers<'py>(&self, py: Python<'py>) -> PyResult<Vec<(f64, Bound<'py, PyAny>)>> {
+        self.own(py)?;
         hub::timer_arguments(py).map(|all| {
             let timers = all
                 .into_iter()
@@ -312,12 +314,14 @@ impl Hub {
     /// Whether the hub's loop runs.
     #[getter]
     fn running(&self, py: Python<'_>) -> PyResult<bool> {
+        self.check_thread(py)?;
         Ok(self.is_own(py) && hub::is_running(py)?)
     }
 
     /// Whether the hub's loop was told to end; as is that of a hub which was replaced.
     #[getter]
     fn stopping(&self, py: Python<'_>) -> PyResult<bool> {
+        self.check_thread(py)?;
         Ok(!self.is_own(py) || hub::is_stopping(py)?)
     }
 
@@ -423,12 +427,22 @@ impl Hub {
     /// Whether the blocking detector watches what runs.
     #[getter]
     fn debug_blocking(&self, py: Python<'_>) -> PyResult<bool> {
+        self.own(py)?;
         hub::detects_blocking(py)
     }
 
     #[setter(debug_blocking)]
     fn set_debug_blocking(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.own(py)?;
         hub::set_blocking_detection(py, value.is_truthy()?)
+    }
+
+    /// Raise RuntimeError if this is the hub of another OS thread. One that was replaced is nobody's.
+    fn check_thread(&self, py: Python<'_>) -> PyResult<()> {
+        match self.own(py) {
+            Err(error) if hub::exists(self.serial) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Call `callback(argument)` in the hub once *fileno* is ready to be read, or written if *write*. For
@@ -455,8 +469,9 @@ impl Hub {
         Ok(Watch { key })
     }
 
-    /// Take back what `watch` returned.
+    /// Take back what `watch` returned. Nothing happens if the hub was replaced.
     fn unwatch(&self, py: Python<'_>, watch: &Bound<'_, Watch>) -> PyResult<()> {
+        self.check_thread(py)?;
         if self.own(py).is_ok() {
             let call = hub::with_hub(py, |engine| engine.unwatch(watch.get().key))?;
             drop(call);
@@ -469,6 +484,7 @@ impl Hub {
         &self,
         py: Python<'py>,
     ) -> PyResult<Vec<(Bound<'py, PyAny>, i32, bool)>> {
+        self.own(py)?;
         hub::parked_on_descriptors(py)
     }
 }

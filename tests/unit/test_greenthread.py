@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
 import weakref
 
 import eventlet
@@ -631,3 +632,24 @@ def test_sleep_rejects_what_upstream_rejects():
         eventlet.sleep(1, 2)
     with pytest.raises(ValueError, match="NaN"):
         eventlet.sleep(float("nan"))
+
+
+# threads that end
+
+
+def test_green_threads_of_an_os_thread_that_has_ended_are_dead():
+    left = []
+
+    def target():
+        left.append(eventlet.spawn(eventlet.sleep, 60))
+        eventlet.sleep(0)
+        left.append(eventlet.spawn(len, "never started"))
+        left.append(eventlet.spawn_after(60, len, "never due"))
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    for each in left:
+        assert each.dead
+        with pytest.raises(greenlet.GreenletExit, match="its thread has ended"):
+            each.wait()

@@ -681,3 +681,70 @@ def test_spew(capsys):
     assert f"{__name__}:" in shown and cup == "tea"
     assert debug.Spew(trace_names=["elsewhere"])(frame, "line", None)
     assert capsys.readouterr().out == ""
+
+
+# from another OS thread
+
+
+def in_another_thread(function):
+    """Calls a function in a new OS thread: what it returned, or the exception that it raised."""
+    outcome = []
+
+    def target():
+        try:
+            outcome.append(function())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+FOREIGN = {
+    "switch": lambda hub, _: hub.switch(),
+    "add_timer": lambda hub, _: hub.add_timer(timer.Timer(1, print)),
+    "get_timers_count": lambda hub, _: hub.get_timers_count(),
+    "timers": lambda hub, _: hub.timers,
+    "greenlet": lambda hub, _: hub.greenlet,
+    "ensure_greenlet": lambda hub, _: hub.ensure_greenlet(),
+    "running": lambda hub, _: hub.running,
+    "stopping": lambda hub, _: hub.stopping,
+    "abort": lambda hub, _: hub.abort(),
+    "debug_blocking": lambda hub, _: hub.debug_blocking,
+    "set debug_blocking": lambda hub, _: setattr(hub, "debug_blocking", True),
+    "add": lambda hub, fd: hub.add(hub.READ, fd, print, print, None),
+    "remove": lambda hub, fd: hub.remove(hub.listeners[hub.READ][fd]),
+    "get_readers": lambda hub, _: hub.get_readers(),
+    "get_writers": lambda hub, _: hub.get_writers(),
+}
+
+
+@pytest.mark.parametrize("method", FOREIGN)
+def test_a_hub_is_not_to_be_used_from_another_os_thread(method, pipe):
+    here, there = pipe
+    hub, seen = hubs.get_hub(), []
+    eventlet.sleep(0)
+    listener = None if method == "add" else hub.add(hub.READ, here, seen.append, None, None)
+    error = in_another_thread(lambda: FOREIGN[method](hub, here))
+    assert isinstance(error, RuntimeError), error
+    assert "belongs to another thread" in str(error)
+    # and it still works in its own
+    if listener is None:
+        listener = hub.add(hub.READ, here, seen.append, None, None)
+    os.write(there, b"x")
+    eventlet.sleep(0.001)
+    assert seen
+    hub.remove(listener)
+    assert eventlet.spawn(len, "tea").wait() == 3
+
+
+def test_the_hub_greenlet_of_another_os_thread_is_not_to_be_switched_to():
+    eventlet.sleep(0)
+    own = hubs.get_hub().greenlet
+    for act in (own.switch, own.throw):
+        error = in_another_thread(act)
+        assert isinstance(error, greenlet.error), error
+        assert "different thread" in str(error)
+    assert eventlet.spawn(len, "tea").wait() == 3

@@ -195,6 +195,7 @@ class BaseHub(_core.Hub):
         RuntimeError, or waits behind the first if `debug.hub_prevent_multiple_readers(False)` was
         called. Raises OSError for what is no open descriptor. *May switch: no.*
         """
+        self.check_thread()
         listener = self.lclass(evtype, fileno, cb, tb, mark_as_closed)
         bucket = self.listeners[evtype]
         if fileno in bucket:
@@ -208,6 +209,7 @@ class BaseHub(_core.Hub):
 
     def remove(self, listener):
         """Forget a listener; one that waits behind it takes its place. *May switch: no.*"""
+        self.check_thread()
         if listener.spent:
             return
         fileno, evtype = listener.fileno, listener.evtype
@@ -225,6 +227,7 @@ class BaseHub(_core.Hub):
 
     def remove_descriptor(self, fileno):
         """Call every listener of *fileno* once more and forget them all. *May switch: yes.*"""
+        self.check_thread()
         everyone = []
         for evtype in (READ, WRITE):
             everyone.append(self.listeners[evtype].get(fileno, noop))
@@ -302,6 +305,7 @@ class BaseHub(_core.Hub):
 
     def mark_as_reopened(self, fileno):
         """Take note that *fileno* is a new descriptor: whoever waits for the old one gets `IOClosed`."""
+        self.check_thread()
         self._obsolete(fileno)
         for mark_as_closed in self._closers.pop(fileno, {}).values():
             mark_as_closed()
