@@ -146,13 +146,55 @@ def wrap_ssl(sock, *a, **kw):
     """Return a green TLS socket over *sock*; the arguments are those of
     `eventlet.green.ssl.wrap_socket`.
 
-    May switch: yes (the handshake). Raises ssl.SSLError; ImportError where Python has no TLS.
+    May switch: yes (the handshake). Raises ssl.SSLError; ImportError where there is neither the module
+    `ssl` nor PyOpenSSL (which then makes the connection, with any protocol version, and whose reads
+    always take a peer that vanishes for the end of the stream).
     """
     return wrap_ssl_impl(sock, *a, **kw)
 
 
 def wrap_ssl_impl(sock, *a, **kw):
-    """What `wrap_ssl` calls."""
-    from eventlet.green import ssl
-
+    """What `wrap_ssl` calls. A Python without the module `ssl` takes PyOpenSSL's connections."""
+    try:
+        from eventlet.green import ssl
+    except ImportError:
+        return _wrap_by_openssl(sock, *a, **kw)
     return ssl.wrap_socket(sock, *a, **kw)
+
+
+def _wrap_by_openssl(
+    sock,
+    keyfile=None,
+    certfile=None,
+    server_side=False,
+    cert_reqs=None,
+    ssl_version=None,
+    ca_certs=None,
+    do_handshake_on_connect=True,
+    suppress_ragged_eofs=True,
+    ciphers=None,
+):
+    try:
+        from eventlet.green.OpenSSL import SSL
+    except ImportError:
+        raise ImportError(
+            "eventlet.wrap_ssl needs a Python with the module ssl, or PyOpenSSL"
+        ) from None
+    context = SSL.Context(SSL.TLS_METHOD)
+    if certfile is not None:
+        context.use_certificate_chain_file(certfile)
+        context.use_privatekey_file(keyfile or certfile)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs)
+    if ciphers is not None:
+        context.set_cipher_list(ciphers.encode())
+    # The numbers of ssl.CERT_NONE, CERT_OPTIONAL and CERT_REQUIRED.
+    context.set_verify((SSL.VERIFY_NONE, SSL.VERIFY_PEER, 3)[cert_reqs or 0])
+    conn = SSL.Connection(context, sock)
+    if server_side:
+        conn.set_accept_state()
+    else:
+        conn.set_connect_state()
+        if do_handshake_on_connect:
+            conn.do_handshake()
+    return conn

@@ -1,6 +1,7 @@
 """PyOpenSSL's connections, green."""
 
 import socket as std
+import sys
 from pathlib import Path
 
 import eventlet
@@ -139,3 +140,17 @@ def test_what_it_cannot_do(pair):
     for call in pair[0].makefile, pair[0].dup:
         with pytest.raises(NotImplementedError):
             call()
+
+
+def test_wrap_ssl_without_the_standard_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "eventlet.green.ssl", None)
+    monkeypatch.delattr(eventlet.green, "ssl", raising=False)
+    cert, key = str(FOLDER / "cert.pem"), str(FOLDER / "key.pem")
+    a, b = socket.socketpair()
+    with a, b:
+        server = eventlet.wrap_ssl(b, certfile=cert, keyfile=key, server_side=True)
+        g = eventlet.spawn(server.recv, 10)
+        client = eventlet.wrap_ssl(a, cert_reqs=2, ca_certs=cert, ciphers="HIGH")
+        client.sendall(b"by PyOpenSSL")
+        assert type(client) is SSL.Connection
+        assert g.wait() == b"by PyOpenS"

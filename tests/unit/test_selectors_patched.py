@@ -89,7 +89,8 @@ def test_selectors_stay_whole():
     eventlet.monkey_patch()
     from eventlet.green import select as green
     assert select.epoll is green.epoll and select.poll is green.poll
-    assert selectors.DefaultSelector is selectors.EpollSelector is EpollSelector
+    assert selectors.DefaultSelector is selectors.EpollSelector
+    EpollSelector().close()
     with selectors.EpollSelector() as selector:
         assert type(selector._selector) is green.epoll
     with selectors.PollSelector() as selector:
