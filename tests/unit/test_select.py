@@ -2,6 +2,7 @@
 
 import os
 import select as std
+import selectors as std_selectors
 import threading
 import time
 
@@ -172,6 +173,30 @@ def test_poll_reports_a_closed_descriptor():
 
 
 @ours
+def test_one_poll_at_a_time(pair):
+    poll = select.poll()
+    poll.register(pair[0], std.POLLIN)
+    g = eventlet.spawn(poll.poll)
+    eventlet.sleep(0)
+    with pytest.raises(RuntimeError, match="concurrent"):
+        poll.poll()
+    g.kill()
+    assert poll.poll(0) == []
+
+
+@ours
+def test_select_reads_a_list_that_changes(pair):
+    class Shrinking:
+        def fileno(self):
+            objects.pop()
+            return pair[0].fileno()
+
+    objects = [Shrinking() for _ in range(10)]
+    first = objects[:5]
+    assert select.select([], objects, []) == ([], first, [])
+
+
+@ours
 def test_poll_for_a_hang_up_only(pair):
     a, b = pair
     poll = select.poll()
@@ -222,6 +247,8 @@ ERRORS = [
     lambda s: s.select(["x"], [], []),
     lambda s: s.select([], [], [], "soon"),
     lambda s: s.select([], [], [], float("nan")),
+    lambda s: s.select([], [], [], -1),
+    lambda s: s.poll().poll(1 << 31),
     lambda s: type(s.poll())(),
     lambda s: s.poll().poll("soon"),
     lambda s: s.poll().poll(1e30),
@@ -362,6 +389,14 @@ def test_selectors(pair, name):
         b.send(b"x")
         assert g.wait() == [(key, selectors.EVENT_READ)]
         assert selector.select(0) == [(key, selectors.EVENT_READ)]
+
+
+@ours
+def test_selectors_extend_the_standard_ones():
+    assert selectors.SelectorKey is std_selectors.SelectorKey
+    for name in "Default", "Select", "Poll", "Epoll":
+        green, standard = (getattr(m, name + "Selector") for m in (selectors, std_selectors))
+        assert issubclass(green, standard)
 
 
 def test_selectors_timeout(pair):

@@ -1,6 +1,6 @@
 //! `select(rlist, wlist, xlist, timeout)`, over poll(2): no limit on the numbers of descriptors.
 
-use pyo3::exceptions::{PyOSError, PyTypeError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -12,9 +12,9 @@ const WRITABLE: i16 = libc::POLLOUT | libc::POLLERR;
 const EXCEPTIONAL: i16 = libc::POLLPRI;
 
 /// `select(rlist, wlist, xlist, timeout=None, /)`: wait until a descriptor is ready; returns the ready objects of the
-/// three lists, all of them. *timeout*: seconds, None waits for ever, 0 or less only asks. *May switch: yes.*
+/// three lists, all of them. *timeout*: seconds, None waits for ever, 0 only asks. *May switch: yes.*
 ///
-/// Raises TypeError, ValueError for a negative descriptor, OSError for one that is closed, also meanwhile.
+/// Raises TypeError, ValueError for a negative timeout or descriptor, OSError for one that is closed, also meanwhile.
 #[pyfunction]
 #[pyo3(signature = (rlist, wlist, xlist, timeout=None, /))]
 pub fn select<'py>(
@@ -25,6 +25,9 @@ pub fn select<'py>(
     timeout: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
     let seconds = seconds(timeout, 1.0, "timeout must be a float or None")?;
+    if seconds.is_some_and(|seconds| seconds < 0.0) {
+        return Err(PyValueError::new_err("timeout must be non-negative"));
+    }
     let mut fds = Vec::new();
     let mut objects = Vec::new();
     let kinds = [
@@ -33,11 +36,9 @@ pub fn select<'py>(
         (xlist, libc::POLLPRI, EXCEPTIONAL),
     ];
     for (index, (list, events, _)) in kinds.iter().enumerate() {
-        let list = list
-            .try_iter()
-            .map_err(|error| sequences(py, error))?
-            .collect::<PyResult<Vec<_>>>()?;
-        for object in list {
+        // A list that `fileno()` changes is read as it then is.
+        for object in list.try_iter().map_err(|error| sequences(py, error))? {
+            let object = object?;
             fds.push(libc::pollfd {
                 fd: descriptor(&object)?,
                 events: *events,

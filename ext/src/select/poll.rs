@@ -5,7 +5,7 @@
 use std::ffi::c_int;
 
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyKeyError, PyOverflowError, PyTypeError, PyValueError,
+    PyFileNotFoundError, PyKeyError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -23,6 +23,7 @@ use crate::gil_cell::GilCell;
 pub fn poll() -> Poll {
     Poll {
         watched: GilCell::new(Vec::new()),
+        polled: GilCell::new(false),
     }
 }
 
@@ -31,6 +32,17 @@ pub fn poll() -> Poll {
 pub struct Poll {
     /// In the order in which they were registered.
     watched: GilCell<Vec<(c_int, i16)>>,
+    /// Somebody is in `poll`.
+    polled: GilCell<bool>,
+}
+
+/// The right to be in `poll`, given back on drop.
+struct Turn<'a>(&'a Poll, Python<'a>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.polled.set(self.1, false);
+    }
 }
 
 #[pymethods]
@@ -92,7 +104,8 @@ impl Poll {
     }
 
     /// The events of the watched descriptors, `[(descriptor, events)]`, as soon as there are any. *timeout*:
-    /// milliseconds; None or negative waits for ever, 0 only asks. *May switch: yes.*
+    /// milliseconds; None or negative waits for ever, 0 only asks. *May switch: yes.* Raises RuntimeError while
+    /// another call waits.
     #[pyo3(signature = (timeout=None, /))]
     fn poll(
         &self,
@@ -101,6 +114,13 @@ impl Poll {
     ) -> PyResult<Vec<(c_int, c_int)>> {
         let seconds = seconds(timeout, 1e-3, "timeout must be an integer or None")?
             .filter(|seconds| *seconds >= 0.0);
+        if seconds.is_some_and(|seconds| seconds * 1e3 > f64::from(c_int::MAX)) {
+            return Err(PyOverflowError::new_err("timeout is too large"));
+        }
+        if self.polled.replace(py, true) {
+            return Err(PyRuntimeError::new_err("concurrent poll() invocation"));
+        }
+        let turn = Turn(self, py);
         let mut fds = self.watched.with(py, |watched| {
             let fd = |&(fd, events): &(c_int, i16)| libc::pollfd {
                 fd,
@@ -110,6 +130,7 @@ impl Poll {
             watched.iter().map(fd).collect::<Vec<_>>()
         });
         wait(py, &mut fds, seconds, true, |fd| fd.revents != 0)?;
+        drop(turn);
         let ready = fds.iter().filter(|fd| fd.revents != 0);
         Ok(ready
             .map(|fd| (fd.fd, c_int::from(fd.revents as u16)))
