@@ -196,6 +196,9 @@ PROGRAMS = (
         MICROSECONDS,
     ),
     _figure("import_time", "import", "import eventlet", fraction(8), MILLISECONDS, True),
+    _figure(
+        "import_time", "patch", "import eventlet, monkey_patch()", fraction(4), MILLISECONDS, True
+    ),
 )
 
 ECHO_CPU = NearFloor("<= C + 1.2 us", plus=1200)

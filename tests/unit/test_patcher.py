@@ -115,6 +115,7 @@ def test_an_error_leaves_everything_as_it_was(flag):
         from greenlet import _core
         import eventlet.hubs
         eventlet.hubs.get_hub()
+        patcher._default_modules()  # importing green modules is no patching
         modules = [socket, select, time, threading, _thread, queue, selectors, ssl, _socket]
         before = [dict(vars(m)) for m in modules]
         members = [m for t in (type(_thread.allocate_lock()), type(_thread.RLock()), _socket.socket)
