@@ -150,8 +150,8 @@ def _modules_of(flag):
     for name, green in _FLAGS[flag]:
         try:
             found.append((name, importlib.import_module(green)))
-        except ImportError as error:
-            if name not in _OPTIONAL and error.name != green:
+        except ImportError:
+            if name not in _OPTIONAL:
                 raise
     return found
 
