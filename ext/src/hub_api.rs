@@ -500,10 +500,10 @@ pub fn notify_close(py: Python<'_>, fd: i32) {
 #[pyfunction]
 pub fn notify_opened(py: Python<'_>, fd: i32) -> PyResult<()> {
     match existing_hub(py)? {
-        Some(hub) => hub
+        Some(hub) if hub.is_instance_of::<Hub>() => hub
             .call_method1(pyo3::intern!(py, "mark_as_reopened"), (fd,))
             .map(drop),
-        None => {
+        _ => {
             hub::notify_opened(py, fd);
             Ok(())
         }
