@@ -48,7 +48,8 @@ pub use descriptors::{
 pub use fork::{after_fork, forks, set_survive_fork, survive_fork};
 pub use idle::trim_after;
 pub use outer::{
-    LISTENS, RUNS, SWITCHES, Step, descriptor, next_due, overrides, set_overrides, step, wanted,
+    LISTENS, RUNS, SWITCHES, Step, descriptor, end_turn, next_due, overrides, set_overrides, step,
+    wanted,
 };
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
 pub use view::{

@@ -516,6 +516,15 @@ pub fn forget_reopened(py: Python<'_>, fd: i32) {
     hub::notify_opened(py, fd);
 }
 
+/// Have the turn of green threads that is under way end soon: the loop around them has got something to do.
+/// *May switch: no.*
+///
+/// For a hub whose class runs itself; nothing happens elsewhere.
+#[pyfunction]
+pub fn end_turn(py: Python<'_>) {
+    hub::end_turn(py);
+}
+
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -531,5 +540,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(trampoline::trampoline, module)?)?;
     module.add_function(wrap_pyfunction!(notify_close, module)?)?;
     module.add_function(wrap_pyfunction!(notify_opened, module)?)?;
+    module.add_function(wrap_pyfunction!(end_turn, module)?)?;
     module.add_function(wrap_pyfunction!(forget_reopened, module)?)
 }

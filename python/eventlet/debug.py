@@ -197,8 +197,11 @@ def hub_prevent_multiple_readers(state=True):
     """Refuse a second green thread that waits for the same descriptor and direction, or allow it.
 
     Who gets what is then a matter of luck; give each green thread its own connection instead.
-    Counts for the whole process. *May switch: no.*
+    Counts for the whole process. Raises RuntimeError where it is to be allowed under the asyncio hub,
+    as upstream, whose programs may rely on it. *May switch: no.*
     """
+    if not state and not getattr(_core.existing_hub(), "MULTIPLE_READERS", True):
+        raise RuntimeError("the asyncio hub does not allow several readers of one descriptor")
     _core.prevent_multiple_readers(bool(state))
 
 

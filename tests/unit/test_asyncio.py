@@ -11,7 +11,7 @@ import threading
 
 import eventlet
 import pytest
-from eventlet import event, hubs
+from eventlet import debug, event, hubs
 from eventlet.asyncio import spawn_for_awaitable
 from eventlet.green import socket
 from eventlet.hubs import asyncio as asyncio_hub, hub as hub_module
@@ -108,6 +108,16 @@ def test_attributes(under):
     assert under(program)
 
 
+def test_several_readers_are_not_allowed(under):
+    def program():
+        hubs.get_hub()
+        debug.hub_prevent_multiple_readers(True)  # is what holds already
+        with pytest.raises(RuntimeError, match="asyncio hub"):
+            debug.hub_prevent_multiple_readers(False)
+
+    under(program)
+
+
 def test_the_sleep_event_gives_a_turn(under):
     async def ring(hub):
         hub.sleep_event.set()
@@ -139,6 +149,23 @@ def test_no_side_starves_the_other(under):
         return log.count("coroutine"), log.count("green") > 20
 
     assert under(program) == (20, True)
+
+
+def test_a_coroutine_that_was_ready_first_runs_before_a_green_thread(under):
+    def program():
+        eventlet.sleep(0)  # in a turn from here on
+        log = []
+
+        async def coroutine():
+            log.append("coroutine")
+
+        task = asyncio.ensure_future(coroutine())
+        thread = eventlet.spawn(log.append, "green")
+        thread.wait()
+        spawn_for_awaitable(task).wait()
+        return log
+
+    assert under(program) == ["coroutine", "green"]
 
 
 def test_a_coroutine_wakes_green_threads(under):

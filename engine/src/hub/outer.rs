@@ -99,6 +99,27 @@ impl<T> Hub<T> {
                 .is_some_and(|until| self.clock.now() >= until)
     }
 
+    /// Has the present turn end when its batch does: the outer loop has got something to do meanwhile.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use std::time::Duration;
+    /// let mut hub = Hub::new()?;
+    /// hub.enter(Duration::from_secs(1));
+    /// hub.wake('x');
+    /// assert_eq!(hub.next(), Some('x'));
+    /// hub.wake('y');
+    /// hub.end_turn();
+    /// assert_eq!(hub.next(), None, "in the next turn");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn end_turn(&mut self) {
+        if self.outer.until.is_some() {
+            self.outer.until = Some(Instant::from_nanos(0));
+            self.since_poll = self.since_poll.max(POLL_EVERY);
+        }
+    }
+
     /// Something was made ready, or to be due, outside of a turn.
     #[cold]
     pub(super) fn ring(&mut self) {

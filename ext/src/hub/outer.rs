@@ -135,6 +135,19 @@ pub fn step(py: Python<'_>, step: Step) -> PyResult<Option<Duration>> {
     Ok(wanted)
 }
 
+/// The outer loop of this thread's hub has got something to do: the turn that is under way ends with its batch.
+pub fn end_turn(_py: Python<'_>) {
+    let Some(thread) = Thread::existing() else {
+        return;
+    };
+    if let Some(hub) = &*thread.hub.borrow()
+        && hub.overrides.has(RUNS)
+        && hub.hold.get() & OUTSIDE == 0
+    {
+        hub.engine.borrow_mut().end_turn();
+    }
+}
+
 /// How long until the engine wants a step, as `step` says it. For an outer loop that is about to wait.
 pub fn wanted(py: Python<'_>) -> PyResult<Option<Duration>> {
     let hub = outside(py)?;

@@ -9,6 +9,7 @@ This is the one module of the package that schedules.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import select
@@ -52,6 +53,8 @@ class Hub(hub.BaseHub):
     """
 
     BACKEND = "epoll"
+    #: Whether `debug.hub_prevent_multiple_readers(False)` is allowed.
+    MULTIPLE_READERS = False
 
     def __init__(self):
         super().__init__()
@@ -72,7 +75,11 @@ class Hub(hub.BaseHub):
         self._finalizer = weakref.finalize(self, _close, loop)
 
     def _begin_outside(self):
-        pass  # the descriptor is the loop's already, and the first turn is inside of it
+        # The descriptor is the loop's already, and readable if anything is ready or due.
+        due = self.sleep_until()
+        left = 0 if due is None else due - self.clock()
+        if left > 0:
+            self._wake_in(left)
 
     def _dropped(self):
         loop, self.loop = self.loop, None
@@ -93,11 +100,7 @@ class Hub(hub.BaseHub):
                 "use eventlet.asyncio.spawn_for_awaitable() in the place of asyncio.run()"
             )
         self._failure = None
-        first = self.loop.call_soon(self._on_readable)
-        try:
-            self.loop.run_forever()
-        finally:
-            first.cancel()
+        self.loop.run_forever()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -186,8 +189,23 @@ def _renew(loop):
         signal.set_wakeup_fd(loop._csock.fileno())
 
 
+def _yield_to(loop):
+    """Have green threads let *loop* go on when one of them has given it something to do."""
+    call_soon = loop.call_soon
+
+    def call_soon_in_a_new_turn(callback, *args, context=None):
+        _core.end_turn()
+        return call_soon(callback, *args, context=context)
+
+    # A loop that refuses, because it is not written in Python, goes on when the turn is over.
+    with contextlib.suppress(AttributeError):
+        loop.call_soon = call_soon_in_a_new_turn
+
+
 def _new_loop():
     # A policy (uvloop's, for instance) decides what kind of loop it is; the standard one takes its
     # modules as `keep_original` left them.
     asyncio_modules.keep_original()
-    return asyncio.new_event_loop()
+    loop = asyncio.new_event_loop()
+    _yield_to(loop)
+    return loop
