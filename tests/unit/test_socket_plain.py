@@ -275,6 +275,31 @@ def test_messages_let_others_run():
             a.recvmsg_into([bytearray(1)])
 
 
+def test_a_call_that_shall_not_wait(tmp_path):
+    a, b = green.socketpair()
+    with a, b:
+        calls = [
+            lambda: a.recv(1, std.MSG_DONTWAIT),
+            lambda: a.recv_into(bytearray(1), 1, std.MSG_DONTWAIT),
+            lambda: a.recvfrom(1, std.MSG_DONTWAIT),
+            lambda: a.recvmsg(1, 0, std.MSG_DONTWAIT),
+            lambda: [a.send(b"x" * 65536, std.MSG_DONTWAIT) for _ in range(1000)],
+            lambda: a.sendmsg([b"x" * 65536], [], std.MSG_DONTWAIT),
+        ]
+        for call in calls:
+            with eventlet.Timeout(5), pytest.raises(BlockingIOError):
+                call()
+
+
+@pytest.mark.skipif(not hasattr(std, "SOCK_NONBLOCK"), reason="has no such flag")
+def test_a_socket_made_not_to_wait():
+    def scene(module):
+        with module.socket(type=std.SOCK_STREAM | std.SOCK_NONBLOCK) as sock:
+            return sock.gettimeout(), sock.type
+
+    assert same(scene) == (0.0, std.SOCK_STREAM)
+
+
 # --- files -------------------------------------------------------------------------------------
 
 RANGES = [(), (10,), (10, 5), (0, 0), (0, -1), (0, "x"), (1000,), (95, 100), ("x",), (-5,)]

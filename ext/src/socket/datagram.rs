@@ -41,7 +41,7 @@ pub fn sendto(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
     audit(sock, c"socket.sendto", to)?;
     let view = View::new(args.values()[0], false)?;
     let (name, len) = address.name();
-    let sent = transmit(py, sock, |fd| {
+    let sent = transmit(py, sock, flags, |fd| {
         // SAFETY: an exported buffer and a complete address.
         unsafe { libc::sendto(fd, view.place(), view.len(), flags | SEND, name, len) }
     })?;

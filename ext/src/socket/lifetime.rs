@@ -131,7 +131,11 @@ fn construct(
     let Some(fileno) = fileno else {
         let or = |value, default| if value == -1 { default } else { value };
         let (family, kind) = (or(family, libc::AF_INET), or(kind, libc::SOCK_STREAM));
-        return open(py, sock, family, kind, or(proto, 0), None);
+        open(py, sock, family, kind, or(proto, 0), None)?;
+        if NON_BLOCKING != 0 && kind & NON_BLOCKING != 0 {
+            timeout::set_state(sock.state, Some(0.0)); // who asks for it so means `setblocking(False)`
+        }
+        return Ok(());
     };
     // The base class finds out what the descriptor is.
     base_init(py, sock, (family, kind, proto), Some(&fileno))?;

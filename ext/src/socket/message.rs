@@ -193,7 +193,7 @@ pub fn sendmsg(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object>
     };
     // SAFETY: the singleton's address.
     audit(sock, c"socket.sendmsg", to.unwrap_or(none))?;
-    let sent = transmit(py, sock, |fd| {
+    let sent = transmit(py, sock, flags, |fd| {
         let mut header = header(&mut parts, &mut control);
         if let Some(address) = &address {
             let (name, len) = address.name();

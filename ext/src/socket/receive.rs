@@ -56,7 +56,7 @@ pub fn receive(
     flags: c_int,
     mut attempt: impl FnMut(c_int) -> isize,
 ) -> Result<Received> {
-    let waits = sock.state.mode.get() != Mode::Never;
+    let waits = sock.state.mode.get() != Mode::Never && flags & AT_ONCE == 0;
     let mut limit = Limit::new();
     if waits && room == 0 {
         wait_for_data(py, sock, &mut limit)?;

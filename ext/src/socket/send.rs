@@ -28,17 +28,18 @@ fn send_some(
     len: usize,
     flags: c_int,
 ) -> Result<usize> {
-    transmit(py, sock, |fd| {
+    transmit(py, sock, flags, |fd| {
         // SAFETY: the caller's exported buffer has that many bytes.
         unsafe { libc::send(fd, place, len, flags | SEND) }
     })
 }
 
-/// Tries and parks until `attempt` has sent something. May switch.
+/// Tries and parks until `attempt` has sent something; only tries if `flags`, the caller's, say so. May switch.
 #[inline(always)]
 pub fn transmit(
     py: Python<'_>,
     sock: Sock<'_>,
+    flags: c_int,
     mut attempt: impl FnMut(c_int) -> isize,
 ) -> Result<usize> {
     let mut limit = Limit::new();
@@ -49,7 +50,7 @@ pub fn transmit(
         }
         match errno() {
             libc::EINTR => check_signals()?,
-            libc::EAGAIN if sock.state.mode.get() != Mode::Never => {
+            libc::EAGAIN if sock.state.mode.get() != Mode::Never && flags & AT_ONCE == 0 => {
                 not_ready(py, sock, Interest::Write);
                 wait(py, sock, Interest::Write, &mut limit)?;
             }
