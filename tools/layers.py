@@ -63,6 +63,7 @@ UNSAFE = {
             "local",
             "tpool",
             "redirect",
+            "thread_ident",
             "census",
             "thread_module",
             "file",
