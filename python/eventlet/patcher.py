@@ -310,6 +310,9 @@ def _wanted(on):
 def _patch(flag):
     """Patch what belongs to one flag."""
     if flag == "psycopg":
+        from eventlet.support import psycopg3_patcher
+
+        psycopg3_patcher.make_psycopg3_green()
         try:
             from eventlet.support import psycopg2_patcher
         except ImportError:

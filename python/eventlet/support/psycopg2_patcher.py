@@ -1,7 +1,4 @@
-"""Lets psycopg2 wait by the hub: `make_psycopg_green`, which `monkey_patch(psycopg=True)` calls.
-
-psycopg 3 needs none of this: it waits by `selectors`, which is green once it is patched.
-"""
+"""Lets psycopg2 wait by the hub: `make_psycopg_green`, which `monkey_patch(psycopg=True)` calls."""
 
 from psycopg2 import OperationalError, extensions
 
