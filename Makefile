@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test test-rust test-python test-tools check lint clippy fmt layers stubs pystate-check \
-	bench sanitize conformance stdlib wheels docs clean
+	bench sanitize conformance stdlib clients wheels docs clean
 
 help: ## This list
 	@echo "Targets (PYTHON=... chooses the interpreter, now $(PYTHON), CPython $(VERSION)):"
@@ -90,6 +90,9 @@ bench: ## Figures against upstream in the same run (bench/RESULTS.md tells how t
 
 sanitize: ## The engine's tests under AddressSanitizer, valgrind and loom
 	tools/sanitize/run $(ARGS)
+
+clients: build ## Popular clients and packages in a patched process, against real servers
+	tests/clients/run $(BIN)/python $(ARGS)
 
 stdlib: build ## CPython's own tests, plain and patched (minutes)
 	$(BIN)/python tests/stdlib/run.py $(ARGS)

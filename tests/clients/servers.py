@@ -142,7 +142,12 @@ def mariadb(folder):
     port = free_port()
     command = [
         *(server, common[1], common[0], f"--port={port}", "--bind-address=127.0.0.1"),
-        *(f"--socket={folder}/socket", f"--init-file={setup}", "--max-connections=300"),
+        *(
+            f"--socket={folder}/socket",
+            f"--init-file={setup}",
+            "--max-connections=300",
+            "--back-log=300",
+        ),
     ]
     with running(folder, command, port, **owner):
         yield [port]
@@ -197,10 +202,10 @@ def sshd(folder):
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/client.pub\nPermitRootLogin yes\nMaxSessions 100\nMaxStartups 200\n"
-        "PidFile none\n"
+        "PidFile none\nSubsystem sftp internal-sftp\n"
     )
     with running(folder, [server, "-D", "-e", "-f", folder / "config"], port):
-        yield [port, folder / "client"]
+        yield [port, folder / "client", folder]
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
-"""paramiko: ten connections, whose threads are green ones, and a hundred commands over them."""
+"""paramiko: ten connections, whose threads are green ones; files over SFTP, and commands."""
 
+import io
 import sys
 
 import paramiko
 from crowd import gather
 
-port, key = int(sys.argv[1]), sys.argv[2]
+port, key, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 
 def connect():
@@ -21,10 +22,17 @@ clients = [connect() for _ in range(10)]
 
 
 def work(number):
-    _, output, _ = clients[number % 10].exec_command(f"sleep 1; echo {number}")
-    return int(output.read()), output.channel.recv_exit_status()
+    data = b"%d" % number * 10_000
+    path = f"{folder}/file{number}"
+    with clients[number % 10].open_sftp() as files:
+        files.putfo(io.BytesIO(data), path)
+        back = io.BytesIO()
+        files.getfo(path, back)
+        return back.getvalue() == data, files.stat(path).st_size
 
 
-assert gather(work, 1) == [(number, 0) for number in range(100)]
+assert gather(work, 1) == [(True, len(str(number)) * 10_000) for number in range(100)]
+_, output, _ = clients[0].exec_command("echo tea; exit 3")
+assert (output.read(), output.channel.recv_exit_status()) == (b"tea\n", 3)
 for client in clients:
     client.close()
