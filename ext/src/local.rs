@@ -41,7 +41,16 @@ struct Entry {
     watch: Option<Py<PyWeakrefReference>>,
 }
 
-type Entries = GilCell<ByAddress<Entry>>;
+/// What all greenlets have put into a local.
+#[derive(Default)]
+struct Book {
+    by_greenlet: ByAddress<Entry>,
+    /// The one that was used last, with its greenlet's address, or 0 once that is gone. As in upstream's, what the
+    /// last greenlet has put in stays until another one uses the local, even if that greenlet ends before.
+    recent: Option<(usize, Py<PyDict>)>,
+}
+
+type Entries = GilCell<Book>;
 
 /// Called when a greenlet is freed: takes its dictionary out of one local.
 #[pyclass(frozen, module = "greenlet._core")]
@@ -54,7 +63,14 @@ struct Forget {
 impl Forget {
     fn __call__(&self, py: Python<'_>, _reference: &Bound<'_, PyAny>) {
         if let Some(entries) = self.entries.upgrade() {
-            let entry = entries.with(py, |entries| entries.remove(&self.greenlet));
+            let entry = entries.with(py, |book| {
+                if let Some((greenlet, _)) = &mut book.recent
+                    && *greenlet == self.greenlet
+                {
+                    *greenlet = 0; // its address may be another's soon
+                }
+                book.by_greenlet.remove(&self.greenlet)
+            });
             drop(entry);
         }
     }
@@ -114,7 +130,11 @@ fn add<'py>(
         attributes: attributes.clone().unbind(),
         watch,
     };
-    let old = entries.with(py, |entries| entries.insert(key, entry));
+    let recent = Some((key, attributes.clone().unbind()));
+    let old = entries.with(py, |book| {
+        let recent = std::mem::replace(&mut book.recent, recent);
+        (recent, book.by_greenlet.insert(key, entry))
+    });
     drop(old);
     Ok(attributes)
 }
@@ -125,12 +145,22 @@ impl Local {
     fn attributes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let (py, local) = (slf.py(), slf.get());
         let place = place(py);
-        let known = local.entries.with(py, |entries| {
-            entries
-                .get(&place.0)
-                .map(|entry| entry.attributes.bind(py).clone())
+        let recent = local.entries.with(py, |book| match &book.recent {
+            Some((greenlet, attributes)) if *greenlet == place.0 && place.0 != 0 => {
+                Some(attributes.bind(py).clone())
+            }
+            _ => None,
         });
-        if let Some(known) = known {
+        if let Some(recent) = recent {
+            return Ok(recent);
+        }
+        let known = local.entries.with(py, |book| {
+            let attributes = &book.by_greenlet.get(&place.0)?.attributes;
+            let old = book.recent.replace((place.0, attributes.clone_ref(py)));
+            Some((attributes.bind(py).clone(), old))
+        });
+        if let Some((known, old)) = known {
+            drop(old);
             return Ok(known);
         }
         let attributes = add(py, &local.entries, place)?;
@@ -138,7 +168,9 @@ impl Local {
             && let Err(error) = Local::replay(slf)
         {
             // The next access tries again.
-            let entry = local.entries.with(py, |entries| entries.remove(&place.0));
+            let entry = local.entries.with(py, |book| {
+                (book.recent.take(), book.by_greenlet.remove(&place.0))
+            });
             drop(entry);
             return Err(error);
         }
@@ -271,8 +303,11 @@ impl Local {
         }
         visit.call(&self.args)?;
         visit.call(&self.kwargs)?;
-        self.entries.peek(|entries| {
-            entries.values().try_for_each(|entry| {
+        self.entries.peek(|book| {
+            if let Some((_, attributes)) = &book.recent {
+                visit.call(attributes)?;
+            }
+            book.by_greenlet.values().try_for_each(|entry| {
                 visit.call(&entry.attributes)?;
                 visit.call(&entry.watch)
             })

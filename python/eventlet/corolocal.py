@@ -22,9 +22,10 @@ def get_ident():
 class local(_localbase):
     """An object whose attributes are different in each greenlet, and gone with it.
 
-    A subclass with an `__init__` has it called in each greenlet, with the arguments that the object
-    was made with, when that first uses it. What a class defines, `__slots__` included, is shared.
-    *May switch: if that `__init__` does.* Raises TypeError for arguments without such an `__init__`.
+    Those of the greenlet that used the object last stay until another one uses it. A subclass with
+    an `__init__` has it called in each greenlet, with the arguments that the object was made with,
+    when that first uses it. What a class defines, `__slots__` included, is shared. *May switch: if
+    that `__init__` does.* Raises TypeError for arguments without such an `__init__`.
 
     >>> import eventlet
     >>> mine = local()

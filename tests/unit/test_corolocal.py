@@ -163,11 +163,15 @@ def test_attributes_go_with_their_greenlet():
     assert things[0]() is not None  # the green thread is still there, its attributes too
     del thread
     eventlet.sleep(0)
+    assert things[0]() is not None  # as upstream's: those of the last one, until another comes
+    assert not hasattr(mine, "thing")
     assert things[0]() is None
     for _ in range(50):
         eventlet.spawn(use).wait()
     eventlet.sleep(0)
-    assert [thing() for thing in things] == [None] * 51
+    assert [thing() is None for thing in things] == [True] * 50 + [False]
+    mine.cup = 1
+    assert things[-1]() is None
 
 
 def test_attributes_go_with_the_local():
