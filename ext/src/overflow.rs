@@ -33,6 +33,28 @@ pub fn watch(_thread: &Thread) {
     }
 }
 
+/// The stack on which a thread's handler runs, until the thread ends.
+struct AltStack(Box<[u8]>);
+
+impl Drop for AltStack {
+    fn drop(&mut self) {
+        let mut now = MaybeUninit::<libc::stack_t>::zeroed();
+        // SAFETY: asks only; a valid place for the answer.
+        let failed = unsafe { libc::sigaltstack(ptr::null(), now.as_mut_ptr()) };
+        // SAFETY: zeroed above, or filled in by the kernel.
+        let mut now = unsafe { now.assume_init() };
+        if failed == 0 && ptr::eq(now.ss_sp.cast(), self.0.as_ptr()) {
+            now.ss_flags = libc::SS_DISABLE;
+            // SAFETY: takes the stack, which is not in use, away from this thread's handlers.
+            unsafe { libc::sigaltstack(&now, ptr::null_mut()) };
+        }
+    }
+}
+
+thread_local! {
+    static ALTERNATE: Cell<Option<AltStack>> = const { Cell::new(None) };
+}
+
 #[cold]
 fn install() {
     WATCHED.set(true);
@@ -42,15 +64,18 @@ fn install() {
     // SAFETY: zeroed above, or filled in by the kernel.
     let old = unsafe { old.assume_init() };
     if failed == 0 && old.ss_flags & libc::SS_DISABLE != 0 {
-        // Lives as long as its thread may take a signal; threads are few.
-        let memory = Box::leak(vec![0u8; ALT_STACK].into_boxed_slice());
-        let stack = libc::stack_t {
-            ss_sp: memory.as_mut_ptr().cast(),
-            ss_flags: 0,
-            ss_size: memory.len(),
-        };
-        // SAFETY: leaked memory of that size. If it fails, an overflow ends the process without a word.
-        unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+        // Fails where the thread is ending: an overflow then ends the process without a word.
+        let _ = ALTERNATE.try_with(|place| {
+            let mut memory = vec![0u8; ALT_STACK].into_boxed_slice();
+            let stack = libc::stack_t {
+                ss_sp: memory.as_mut_ptr().cast(),
+                ss_flags: 0,
+                ss_size: memory.len(),
+            };
+            place.set(Some(AltStack(memory)));
+            // SAFETY: memory of that size, which `AltStack` takes away from the kernel before it is freed.
+            unsafe { libc::sigaltstack(&stack, ptr::null_mut()) }
+        });
     }
     PREVIOUS.get_or_init(|| {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
