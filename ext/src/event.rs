@@ -198,8 +198,6 @@ impl Event {
         Event::fresh().in_object()
     }
 
-    fn __init__(&self) {}
-
     /// Wait until the event is sent; at once if it was.
     ///
     /// *timeout* is in seconds; None waits for ever. Returns what was sent, or None when the time is up first.

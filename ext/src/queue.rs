@@ -1,7 +1,7 @@
 //! `LightQueue`, `Queue`, `PriorityQueue`, `LifoQueue`: items between green threads and between OS threads.
 //!
-//! The items are in a Python container, the attribute `queue`, changed through `_init`, `_put`, `_get` and `qsize`,
-//! which a subclass may override; the container of our own classes is worked on directly. A putter that must wait
+//! The items are in a container, the attribute `queue`, changed through `_init`, `_put`, `_get` and `qsize`, which a
+//! subclass may override; the container of our own classes is native until somebody looks (`items`). A putter that must wait
 //! leaves its item in its queue entry. Invariant (`balance`): at least as many getters are woken as there are items
 //! for them, and as many putters as there is room, or all of them. A woken greenlet looks again when it runs, so
 //! that nothing is lost if it is killed or somebody was faster. Where changing the container runs Python code, one
@@ -9,6 +9,7 @@
 //!
 //! A queue of size 0 is a channel: an item goes from the entry of a waiting putter straight to a getter.
 
+mod items;
 mod orders;
 mod tasks;
 mod transfer;
@@ -28,6 +29,7 @@ use crate::gil_cell::GilCell;
 use crate::hub;
 use crate::semaphore::Truth;
 use crate::wait_queue::WaitQueue;
+use items::Items;
 use turn::Turn;
 
 /// How the items are kept.
@@ -45,7 +47,7 @@ enum Order {
 
 struct State {
     maxsize: Option<i64>,
-    items: Option<Py<PyAny>>,
+    items: Items,
     order: Order,
     /// Getters; an item that was handed over without room for it in a channel.
     getters: WaitQueue<Option<Py<PyAny>>>,
@@ -167,20 +169,15 @@ impl LightQueue {
     }
 
     fn _init(&self, py: Python<'_>, _maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = names(py)?.deque.bind(py).call0()?.unbind();
-        let old = self.state.with(py, |state| state.items.replace(items));
-        drop(old);
-        Ok(())
+        self.clear_items(py, Order::Fifo)
     }
 
     fn _put(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.items(py)?
-            .call_method1(pyo3::intern!(py, "append"), (item,))
-            .map(drop)
+        self.add_item(py, Order::Fifo, item)
     }
 
     fn _get<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.fetch_in_order(py, Order::Fifo)
+        self.take_item(py, Order::Fifo)
     }
 
     /// Put *item* in; wait while the queue is full.
@@ -249,7 +246,7 @@ impl LightQueue {
 
     /// Number of items in it.
     fn qsize(&self, py: Python<'_>) -> PyResult<usize> {
-        self.items(py)?.len()
+        self.count_items(py)
     }
 
     /// Whether there is no item in it.
@@ -328,13 +325,12 @@ impl LightQueue {
     /// The container of the items.
     #[getter(queue)]
     fn container<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.items(py)
+        self.container_of_items(py)
     }
 
     #[setter(queue)]
     fn set_container(&self, py: Python<'_>, items: Py<PyAny>) {
-        let old = self.state.with(py, |state| state.items.replace(items));
-        drop(old);
+        drop(self.replace_items(py, Items::Container(items)));
     }
 
     /// The green threads that wait in `get`, as a new set.
@@ -355,7 +351,7 @@ impl LightQueue {
             .maxsize(py)
             .map_or_else(|| "None".to_owned(), |maxsize| maxsize.to_string());
         let mut text = format!("maxsize={maxsize}");
-        if let Ok(items) = queue.items(py)
+        if let Ok(items) = queue.container_of_items(py)
             && items.is_truthy()?
         {
             text += &format!(" queue={}", items.repr()?);
@@ -414,7 +410,7 @@ impl LightQueue {
             return Ok(());
         }
         self.state.peek(|state| {
-            visit.call(&state.items)?;
+            state.items.traverse(&visit)?;
             if let Some((_, done)) = &state.tasks {
                 visit.call(done)?;
             }
@@ -430,9 +426,9 @@ impl LightQueue {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let old = self
-            .state
-            .with(py, |state| (state.items.take(), state.tasks.take()));
+        let old = self.state.with(py, |state| {
+            (std::mem::take(&mut state.items), state.tasks.take())
+        });
         drop(old);
     }
 }

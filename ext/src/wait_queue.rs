@@ -132,6 +132,9 @@ impl<T> WaitQueue<T> {
             next: NONE,
         };
         let index = if self.free == NONE {
+            if self.nodes.capacity() == 0 {
+                self.nodes.reserve_exact(1); // most have one waiter at a time
+            }
             self.nodes.push(node);
             u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 greenlets fit into memory")
         } else {

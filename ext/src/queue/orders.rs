@@ -1,9 +1,9 @@
 //! `PriorityQueue` and `LifoQueue`: queues with an order of their own.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
-use super::{LightQueue, Order, Queue, names};
+use super::{LightQueue, Order, Queue};
 
 /// A `Queue` that gives the lowest item first: usually tuples of a number and the item.
 ///
@@ -29,18 +29,15 @@ impl PriorityQueue {
             .add_subclass(PriorityQueue)
     }
 
-    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) {
-        let py = slf.py();
-        slf.as_super()
-            .as_super()
-            .get()
-            .set_container(py, PyList::empty(py).into_any().unbind());
+    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        let queue = slf.as_super().as_super().get();
+        queue.clear_items(slf.py(), Order::Priority)
     }
 
     fn _put(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let items = slf.as_super().as_super().get().items(py)?;
-        names(py)?.heappush.bind(py).call1((items, item))?;
+        let queue = slf.as_super().as_super().get();
+        queue.add_item(py, Order::Priority, item)?;
         slf.call_method0(pyo3::intern!(py, "_put_bookkeeping"))
             .map(drop)
     }
@@ -49,7 +46,7 @@ impl PriorityQueue {
         slf.as_super()
             .as_super()
             .get()
-            .fetch_in_order(slf.py(), Order::Priority)
+            .take_item(slf.py(), Order::Priority)
     }
 }
 
@@ -77,18 +74,15 @@ impl LifoQueue {
             .add_subclass(LifoQueue)
     }
 
-    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) {
-        let py = slf.py();
-        slf.as_super()
-            .as_super()
-            .get()
-            .set_container(py, PyList::empty(py).into_any().unbind());
+    fn _init(slf: &Bound<'_, Self>, _maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        let queue = slf.as_super().as_super().get();
+        queue.clear_items(slf.py(), Order::Lifo)
     }
 
     fn _get<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.as_super()
             .as_super()
             .get()
-            .fetch_in_order(slf.py(), Order::Lifo)
+            .take_item(slf.py(), Order::Lifo)
     }
 }

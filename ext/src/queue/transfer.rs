@@ -1,13 +1,11 @@
 //! How items go from putters to getters: through the container, or straight in a channel.
 
-use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::PySet;
 
+use super::items::Items;
 use super::turn::Turn;
-use super::{
-    LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, names, shut_down,
-};
+use super::{LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, shut_down};
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Instant, Reason, Waiter, Woken};
 use crate::wait_queue::{Key, WaitQueue};
@@ -18,7 +16,7 @@ impl LightQueue {
     pub(super) fn unset() -> LightQueue {
         let state = State {
             maxsize: None,
-            items: None,
+            items: Items::Unset,
             order: Order::Overridden,
             getters: WaitQueue::new(),
             putters: WaitQueue::new(),
@@ -60,9 +58,7 @@ impl LightQueue {
     fn restore<'py>(slf: Slf<'_, 'py>, item: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = slf.py();
         if slf.get().order(py) == Order::Fifo {
-            let items = slf.get().items(py)?;
-            items.call_method1(pyo3::intern!(py, "appendleft"), (item,))?;
-            return Ok(());
+            return slf.get().return_item(py, item);
         }
         LightQueue::alone(slf, || LightQueue::store(slf, item))?;
         slf.get().state.with(py, |state| {
@@ -88,18 +84,6 @@ impl LightQueue {
         }
     }
 
-    pub(super) fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.state
-            .with(py, |state| {
-                state.items.as_ref().map(|items| items.bind(py).clone())
-            })
-            .ok_or_else(|| {
-                PyAttributeError::new_err(
-                    "the queue has no attribute 'queue': __init__() was not called",
-                )
-            })
-    }
-
     pub(super) fn order(&self, py: Python<'_>) -> Order {
         self.state.with(py, |state| state.order)
     }
@@ -109,7 +93,7 @@ impl LightQueue {
         if slf.get().order(py) == Order::Overridden {
             return slf.call_method0(pyo3::intern!(py, "qsize"))?.extract();
         }
-        Ok(slf.get().items(py)?.len()? as i64)
+        Ok(slf.get().count_items(py)? as i64)
     }
 
     /// Puts an item into the container.
@@ -119,22 +103,11 @@ impl LightQueue {
             Order::Overridden => slf
                 .call_method1(pyo3::intern!(py, "_put"), (item,))
                 .map(drop),
-            order => slf.get().store_in_order(py, order, item),
+            order => {
+                slf.get().add_item(py, order, item)?;
+                slf.get().count_task(py)
+            }
         }
-    }
-
-    pub(super) fn store_in_order<'py>(
-        &self,
-        py: Python<'py>,
-        order: Order,
-        item: &Bound<'py, PyAny>,
-    ) -> PyResult<()> {
-        let items = self.items(py)?;
-        match order {
-            Order::Priority => names(py)?.heappush.bind(py).call1((items, item))?,
-            _ => items.call_method1(pyo3::intern!(py, "append"), (item,))?,
-        };
-        self.count_task(py)
     }
 
     /// Takes an item out of the container, which has one.
@@ -142,31 +115,17 @@ impl LightQueue {
         let py = slf.py();
         match slf.get().order(py) {
             Order::Overridden => slf.call_method0(pyo3::intern!(py, "_get")),
-            order => slf.get().fetch_in_order(py, order),
-        }
-    }
-
-    pub(super) fn fetch_in_order<'py>(
-        &self,
-        py: Python<'py>,
-        order: Order,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let items = self.items(py)?;
-        match order {
-            Order::Priority => names(py)?.heappop.bind(py).call1((items,)),
-            Order::Lifo => items.call_method0(pyo3::intern!(py, "pop")),
-            Order::Fifo | Order::Overridden => items.call_method0(pyo3::intern!(py, "popleft")),
+            order => slf.get().take_item(py, order),
         }
     }
 
     pub(super) fn count_task(&self, py: Python<'_>) -> PyResult<()> {
-        let done = self.state.with(py, |state| {
-            state.tasks.as_mut().map(|(tasks, done)| {
-                *tasks += 1;
-                done.bind(py).clone()
-            })
+        let first = self.state.with(py, |state| {
+            let (tasks, done) = state.tasks.as_mut()?;
+            *tasks += 1;
+            (*tasks == 1).then(|| done.bind(py).clone())
         });
-        match done {
+        match first {
             Some(done) if done.get().is_ready(py) => {
                 done.call_method0(pyo3::intern!(py, "reset")).map(drop)
             }
