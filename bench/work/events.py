@@ -1,6 +1,6 @@
 """Ping-pong of two green threads by events that are sent once.
 
-Invariant: an operation is a round trip: two new events, each waited for before it is sent.
+Invariant: an operation is a round trip and two new events; none is kept longer than its round.
 """
 
 import eventlet
@@ -12,22 +12,20 @@ def pingpong():
     """One operation: ask by one event, be answered by another."""
 
     def run(n):
-        ask = Event()
+        pair = [Event(), Event()]
 
         def answer():
-            event = ask
             for _ in range(n):
-                reply, following = event.wait()
-                event = following
-                reply.send(None)
+                asked, replied = pair
+                asked.wait()
+                pair[:] = Event(), Event()  # of the next round
+                replied.send(None)
 
         other = eventlet.spawn(answer)
-        event = ask
         for _ in range(n):
-            reply, following = Event(), Event()
-            event.send((reply, following))
-            event = following
-            reply.wait()
+            asked, replied = pair
+            asked.send(None)
+            replied.wait()
         other.wait()
 
     return run

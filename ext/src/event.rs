@@ -139,8 +139,10 @@ impl Event {
                 "Trying to re-send() an already-triggered event.",
             ));
         }
-        let lost = self.state.with(py, |state| state.waiters.forget_lost());
-        drop(lost);
+        if self.state.with(py, |state| state.waiters.may_have_lost()) {
+            let lost = self.state.with(py, |state| state.waiters.forget_lost());
+            drop(lost);
+        }
         self.state.with(py, |state| {
             let State { sent, waiters } = state;
             let sent = sent.insert(outcome);
@@ -197,6 +199,8 @@ impl Event {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Event {
         Event::fresh().in_object()
     }
+
+    fn __init__(&self) {}
 
     /// Wait until the event is sent; at once if it was.
     ///

@@ -132,8 +132,10 @@ impl Semaphore {
     /// Passes over those who never run again.
     #[inline]
     fn forget_lost(&self, py: Python<'_>) {
-        let lost = self.state.with(py, |state| state.waiters.forget_lost());
-        drop(lost);
+        if self.state.with(py, |state| state.waiters.may_have_lost()) {
+            let lost = self.state.with(py, |state| state.waiters.forget_lost());
+            drop(lost);
+        }
     }
 
     /// Adds `difference` to the counter; wakes waiters if there are units for them.

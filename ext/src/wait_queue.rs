@@ -181,18 +181,16 @@ impl<T> WaitQueue<T> {
         Ok(std::mem::replace(&mut entry.waiter, waiter))
     }
 
-    /// Takes the entries out of those who never run again. The caller drops them outside of the cell.
-    #[must_use]
-    #[inline]
-    pub fn forget_lost(&mut self) -> Vec<Entry<T>> {
-        if self.ended_hubs == hub::ended_hubs() {
-            return Vec::new();
-        }
-        self.find_lost()
+    /// Whether somebody in it may be lost: then `forget_lost` is called.
+    #[inline(always)]
+    pub fn may_have_lost(&self) -> bool {
+        self.ended_hubs != hub::ended_hubs() && !self.is_empty()
     }
 
+    /// Takes the entries out of those who never run again. The caller drops them outside of the cell.
+    #[must_use]
     #[cold]
-    fn find_lost(&mut self) -> Vec<Entry<T>> {
+    pub fn forget_lost(&mut self) -> Vec<Entry<T>> {
         self.forget_parent();
         self.ended_hubs = hub::ended_hubs();
         let mut lost = Vec::new();

@@ -178,7 +178,21 @@ impl LightQueue {
     }
 
     /// Passes over greenlets whose OS thread has ended; what getters had been handed is put back.
+    #[inline]
     pub(super) fn forget_lost(slf: Slf<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let may_have = slf.get().state.with(py, |state| {
+            state.getters.may_have_lost() || state.putters.may_have_lost()
+        });
+        if may_have {
+            LightQueue::find_lost(slf)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn find_lost(slf: Slf<'_, '_>) -> PyResult<()> {
         let py = slf.py();
         let (getters, putters) = slf.get().state.with(py, |state| {
             (state.getters.forget_lost(), state.putters.forget_lost())
