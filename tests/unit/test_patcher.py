@@ -566,3 +566,18 @@ def test_usage_of_eventlet_run(capsys):
         assert program.run("eventlet-run", argv) == status
     out, err = capsys.readouterr()
     assert out.count("usage: eventlet-run") == 1 and err.count("usage: eventlet-run") == 3
+
+
+@ours
+def test_green_threads_that_import_one_module_wait_for_each_other(tmp_path):
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(0.01)\nready = True\n")
+    script = f"""
+        import sys, eventlet
+        eventlet.monkey_patch()
+        sys.path.insert(0, {str(tmp_path)!r})
+        def use():
+            import slow_module
+            return slow_module.ready
+        print(*[g.wait() for g in [eventlet.spawn(use) for _ in range(4)]])
+    """
+    assert run(script) == ["True"] * 4

@@ -330,3 +330,35 @@ def test_unknown_kind(kind):
 
     with pytest.raises(ValueError, match="unknown kind"):
         _core.redirect_natively(kind, len)
+
+
+def test_lock_in_a_forked_child_and_interrupted():
+    script = """
+        import os, signal
+        def take():
+            with early: pass
+        acquire()
+        gs = [start(take) for _ in range(3)]
+        pid = os.fork()
+        if pid == 0:
+            release()
+            acquire(); release()
+            start(take).wait()
+            os._exit(0)
+        while (found := os.waitpid(pid, os.WNOHANG)) == (0, 0): early_sleep(0.001)
+        assert found == (pid, 0), found
+        release()
+        for g in gs: g.wait()
+        # A signal handler ends the wait, and the lock stays as it was.
+        def interrupt(*args): raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, interrupt)
+        acquire()
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            acquire()
+        except KeyboardInterrupt:
+            log.append('interrupted')
+        assert log == ['interrupted'] and early.locked()
+        release()
+    """
+    run(script)
