@@ -307,6 +307,7 @@ pub fn discard(py: Python<'_>) -> PyResult<()> {
     let Some(hub) = thread.hub.take() else {
         return Ok(());
     };
+    hub.close_door(); // it is nobody's any more, also for a loop that is slow to end
     let running = hub.greenlet.get().filter(|greenlet| {
         let greenlet = Gr::from_object(greenlet).get();
         greenlet.phase.get() == Phase::Active
