@@ -118,10 +118,7 @@ fn get_ident(py: Python<'_>, greenlet: Option<&Bound<'_, PyAny>>) -> PyResult<u6
 /// Body of a thread: calls `run`; what `_thread` does with an exception, this does.
 fn body(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     let run = me.get().run.take().expect("set by `start`");
-    let traced = tracer(py);
-    let result = transfer.call(&run);
-    keep_traced(py, traced);
-    if let Err(Raised) = result {
+    if let Err(Raised) = transfer.call(&run) {
         let error = PyErr::fetch(py);
         let class = error.get_type(py);
         let quiet = [
@@ -144,28 +141,6 @@ fn body(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
         crate::process::unraisable_in_thread(&run);
     }
     Ok(Object::none())
-}
-
-/// What `sys.gettrace()` says; `None` if nothing is traced.
-fn tracer(py: Python<'_>) -> Option<Py<PyAny>> {
-    let sys = py.import(pyo3::intern!(py, "sys")).ok()?;
-    let tracer = sys.call_method0(pyo3::intern!(py, "gettrace")).ok()?;
-    (!tracer.is_none()).then(|| tracer.unbind())
-}
-
-/// A debugger stops tracing at the end of each thread, which it takes for an OS thread. Ours all share one: the others
-/// are traced as before. The call's exception stays set.
-fn keep_traced(py: Python<'_>, before: Option<Py<PyAny>>) {
-    let Some(before) = before else { return };
-    let saved = Pending::take();
-    if tracer(py).is_none()
-        && let Err(broken) = py
-            .import("sys")
-            .and_then(|sys| sys.call_method1("settrace", (before,)))
-    {
-        broken.write_unraisable(py, None);
-    }
-    saved.restore();
 }
 
 /// Starts a thread in the calling thread's hub; returns its identity.
