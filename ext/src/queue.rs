@@ -433,10 +433,17 @@ impl LightQueue {
     }
 }
 
+/// The class of the exception that queues raise after `shutdown`: the standard one where there is one.
+///
+/// A function, because the standard module that has it loads `threading`, which `import greenlet` must not.
+#[pyfunction]
+fn queue_shut_down(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    Ok(names(py)?.shut.bind(py))
+}
+
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    module.add("QueueShutDown", names(py)?.shut.bind(py))?;
+    module.add_function(wrap_pyfunction!(queue_shut_down, module)?)?;
     hub::passes_on::<LightQueue>();
     module.add_class::<LightQueue>()?;
     module.add_class::<Queue>()?;

@@ -9,11 +9,14 @@ import traceback
 from queue import Empty, Full
 
 from greenlet import getcurrent
-from greenlet._core import LifoQueue, LightQueue, PriorityQueue, Queue, QueueShutDown as ShutDown
+from greenlet._core import LifoQueue, LightQueue, PriorityQueue, Queue, queue_shut_down
 
 from eventlet.hubs import get_hub
 
 __all__ = ["Empty", "Full", "LifoQueue", "LightQueue", "PriorityQueue", "Queue", "ShutDown"]
+
+#: What `put` and `get` raise after `shutdown`: `queue.ShutDown` where the standard library has it (3.13).
+ShutDown = queue_shut_down()
 
 
 class Waiter:
