@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import eventlet
 import pytest
@@ -801,6 +802,11 @@ def test_fd_of_a_green_socket_is_plain(pair):
     assert a.fd.fileno() == a.fileno()
     with pytest.raises(BlockingIOError):
         a.fd.recv(1)
+
+
+def test_fd_of_a_green_socket_takes_weak_references(pair):
+    plain = pair[0].fd
+    assert weakref.ref(plain)() is plain
 
 
 # --- the process -------------------------------------------------------------------------------

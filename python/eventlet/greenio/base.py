@@ -55,6 +55,10 @@ _FORWARDED = (
 )
 
 
+class _Plain(super):
+    """The methods of the class underneath, for one socket. Unlike `super` it takes weak references."""
+
+
 class GreenSocket(_Socket):
     """A socket whose calls let other green threads run while they wait.
 
@@ -100,7 +104,7 @@ class GreenSocket(_Socket):
         """The plain, non-blocking socket underneath."""
         if self._wraps:
             return self.__dict__.get("_wrapped")
-        return super(_Socket, self)
+        return _Plain(_Socket, self)
 
     @property
     def _sock(self):
