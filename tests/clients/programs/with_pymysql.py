@@ -8,7 +8,12 @@ from crowd import gather
 
 def connect():
     return pymysql.connect(
-        host="127.0.0.1", port=int(sys.argv[1]), user="tea", password="cup", db="test"
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        user="tea",
+        password="cup",
+        database="test",
+        ssl_disabled=True,
     )
 
 
