@@ -215,8 +215,19 @@ class Socket(_zmq.Socket):
         milliseconds = super().getsockopt(option)
         return None if milliseconds < 0 else _get_hub().clock() + milliseconds / 1000
 
-    def _eventlet_call(self, operation, lock, event, other, flag, option):
-        """Call *operation* until it does not say EAGAIN; green threads in turn."""
+    def _eventlet_call(self, operation, flags, sending):
+        """Call *operation*, which does not block, until it does not say EAGAIN; green threads in turn."""
+        events = self._eventlet_recv_event, self._eventlet_send_event
+        event, other = events[sending], events[not sending]
+        if flags & _zmq.NOBLOCK:
+            try:
+                return operation()
+            finally:
+                other.wake()
+        if sending:
+            lock, flag, option = self._eventlet_send_lock, _zmq.POLLOUT, _zmq.SNDTIMEO
+        else:
+            lock, flag, option = self._eventlet_recv_lock, _zmq.POLLIN, _zmq.RCVTIMEO
         with lock:
             deadline = self._eventlet_deadline(option)
             while True:
@@ -248,19 +259,7 @@ class Socket(_zmq.Socket):
         def operation():
             return send(msg, flags | _zmq.NOBLOCK, copy=copy, track=track, **kwargs)
 
-        if flags & _zmq.NOBLOCK:
-            try:
-                return operation()
-            finally:
-                self._eventlet_recv_event.wake()
-        return self._eventlet_call(
-            operation,
-            self._eventlet_send_lock,
-            self._eventlet_send_event,
-            self._eventlet_recv_event,
-            _zmq.POLLOUT,
-            _zmq.SNDTIMEO,
-        )
+        return self._eventlet_call(operation, flags, sending=True)
 
     def send_multipart(self, msg_parts, flags=0, copy=True, track=False, **kwargs):
         """Send the parts of a message, none of another between them. *May switch: yes, without NOBLOCK.*"""
@@ -278,19 +277,7 @@ class Socket(_zmq.Socket):
         def operation():
             return recv(flags | _zmq.NOBLOCK, copy=copy, track=track)
 
-        if flags & _zmq.NOBLOCK:
-            try:
-                return operation()
-            finally:
-                self._eventlet_send_event.wake()
-        return self._eventlet_call(
-            operation,
-            self._eventlet_recv_lock,
-            self._eventlet_recv_event,
-            self._eventlet_send_event,
-            _zmq.POLLIN,
-            _zmq.RCVTIMEO,
-        )
+        return self._eventlet_call(operation, flags, sending=False)
 
     def recv_into(self, buffer, /, *, nbytes=0, flags=0):
         """Receive a message into *buffer*, as `zmq.Socket.recv_into`. *May switch: yes, without NOBLOCK.*"""
@@ -299,19 +286,7 @@ class Socket(_zmq.Socket):
         def operation():
             return recv_into(buffer, nbytes=nbytes, flags=flags | _zmq.NOBLOCK)
 
-        if flags & _zmq.NOBLOCK:
-            try:
-                return operation()
-            finally:
-                self._eventlet_send_event.wake()
-        return self._eventlet_call(
-            operation,
-            self._eventlet_recv_lock,
-            self._eventlet_recv_event,
-            self._eventlet_send_event,
-            _zmq.POLLIN,
-            _zmq.RCVTIMEO,
-        )
+        return self._eventlet_call(operation, flags, sending=False)
 
     def recv_multipart(self, flags=0, copy=True, track=False):
         """Receive all parts of a message, as a list. *May switch: yes, without NOBLOCK.*"""
