@@ -106,6 +106,32 @@ def test_optional_modules_that_are_missing_are_left_out():
     assert run(script) == ["False", "False"]
 
 
+def test_mysql_connects_in_native_threads(tmp_path):
+    package = tmp_path / "MySQLdb"
+    package.mkdir()
+    # Like the real one, the package does not import its connections before one is made.
+    (package / "__init__.py").write_text("__all__ = ['connect']\ndef connect(): pass\n")
+    (package / "connections.py").write_text(
+        "import threading\n"
+        "class Connection:\n"
+        "    def __init__(self): self.thread = threading.current_thread().name\n"
+        "    def cursor(self): return threading.current_thread().name\n"
+    )
+    script = f"""
+        import sys; sys.path.insert(0, {str(tmp_path)!r})
+        import eventlet
+        from eventlet import tpool
+        eventlet.monkey_patch(all=False, MySQLdb=True)
+        import MySQLdb
+        from eventlet.green import MySQLdb as green
+        assert MySQLdb.connect is green.connect and MySQLdb.connections is green.connections
+        connection = MySQLdb.connect()
+        assert isinstance(connection, tpool.Proxy) and isinstance(connection.cursor(), tpool.Proxy)
+        print(eventlet.patcher.is_monkey_patched('MySQLdb'), connection.thread != 'MainThread')
+    """
+    assert run(script) == ["True", "True"]
+
+
 @ours
 @pytest.mark.parametrize("flag", ["time", "socket", "select", "thread"])
 def test_an_error_leaves_everything_as_it_was(flag):

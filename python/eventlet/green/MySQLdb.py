@@ -4,6 +4,7 @@ import sys
 import types
 
 import MySQLdb as _stdlib
+from MySQLdb import connections as _original_connections  # the package imports it late
 
 from eventlet import tpool
 from eventlet.patcher import slurp_properties
@@ -14,7 +15,7 @@ slurp_properties(_stdlib, globals(), ignore=__patched__, srckeys=dir(_stdlib))
 
 __all__ = list(_stdlib.__all__)
 
-_original_connect = _stdlib.connections.Connection
+_original_connect = _original_connections.Connection
 
 
 def Connection(*args, **kw):
@@ -28,12 +29,12 @@ def Connection(*args, **kw):
 
 connect = Connect = Connection
 
-connections = types.ModuleType("MySQLdb.connections", _stdlib.connections.__doc__)
+connections = types.ModuleType("MySQLdb.connections", _original_connections.__doc__)
 slurp_properties(
-    _stdlib.connections,
+    _original_connections,
     vars(connections),
     ignore=("Connection",),
-    srckeys=dir(_stdlib.connections),
+    srckeys=dir(_original_connections),
 )
 connections.Connection = Connection
 sys.modules[f"{__name__}.connections"] = connections
