@@ -528,6 +528,60 @@ def test_green_threads_may_go_on_in_the_child_if_that_is_wanted():
     assert log == ["coffee"]
 
 
+GO_ON = """
+import eventlet; eventlet.monkey_patch()
+import os, sys, threading
+
+go = threading.Event()
+
+def background():
+    go.wait()
+    if os.getpid() != parent:
+        print("background", threading.current_thread() in threading.enumerate())
+
+def fork():
+    forking = threading.current_thread()
+    pid = os.fork()
+    if pid:
+        go.set()
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    assert threading.current_thread() is forking
+    assert threading.main_thread() is main and main.native_id == forking.native_id == os.getpid()
+    assert sorted(t.name for t in threading.enumerate()) == names
+    go.set()
+
+parent, main = os.getpid(), threading.current_thread()
+thread = threading.Thread(target=background, name="background")
+thread.start()
+names = ["MainThread", "background"]
+if sys.argv[1] == "main":
+    fork()
+else:
+    start = {"Thread": lambda f: threading.Thread(target=f, name="forker").start(),
+             "spawn": lambda f: eventlet.spawn(lambda: setattr(threading.current_thread(), "name", "forker") or f())}
+    names.append("forker")
+    start[sys.argv[1]](fork)
+if sys.argv[2] == "join":
+    thread.join()
+    print("joined", thread.is_alive())
+"""
+
+
+@pytest.mark.parametrize(
+    "who, end", [("main", "join"), ("main", "exit"), ("Thread", "join"), ("spawn", "exit")]
+)
+def test_threads_that_go_on_are_known_to_threading(who, end):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", GO_ON, who, end],
+        env={**os.environ, "EVENTLET_FORK": "keep"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    lines = ["background True"] + ["joined False"] * (end == "join") * (1 if who == "main" else 2)
+    assert (done.returncode, sorted(done.stdout.split("\n")[:-1]), done.stderr) == (0, lines, "")
+
+
 def work(number):
     eventlet.sleep(0.001)
     return eventlet.spawn(pow, number, 2).wait()

@@ -130,7 +130,9 @@ def _make_dummy_class(module):
         setName = set_name
 
         def _become_main(self):
-            # In the child of a fork, whose main thread is the one that forked.
+            # In the child of a fork, whose main thread is the one that forked, unless the real one goes on.
+            if _survivors.main is not None:
+                return
             self.__class__ = module._MainThread
             self._name = "MainThread"
             self._daemonic = False
@@ -181,10 +183,74 @@ local = thread._local
 __all__ = _stdlib.__all__
 
 
-def _name_forking_thread():
+class _Survivors:
+    """The forking OS thread's other green threads, if they go on in the child: `threading`, which takes
+    them for lost there, does not see them during the fork."""
+
+    def __init__(self):
+        self.active, self.limbo, self.dangling, self.main = {}, {}, [], None
+
+    def hide(self):
+        """Before the fork."""
+        os_thread, forking = _stdlib.get_native_id(), {_core.get_ident(), _stdlib.get_ident()}
+        for ident, known in list(_stdlib._active.items()):
+            if known._native_id == os_thread and ident not in forking:
+                self.active[ident] = _stdlib._active.pop(ident)
+        self.limbo.update(_stdlib._limbo)  # started; whose they are shows when they run
+        _stdlib._limbo.clear()
+        for hidden in (*self.active.values(), *self.limbo.values()):
+            if hidden is _stdlib._main_thread:
+                self.main = hidden
+            for module in (_stdlib, _copy):
+                if hidden in module._dangling:
+                    module._dangling.discard(hidden)
+                    self.dangling.append((module, hidden))
+
+    def show(self):
+        """After it, in both processes."""
+        _stdlib._active.update(self.active)
+        _stdlib._limbo.update(self.limbo)
+        for module, hidden in self.dangling:
+            module._dangling.add(hidden)
+        self.__init__()
+
+    def go_on(self):
+        """In the child, before `show`."""
+        if self.main is not None:
+            _stdlib._main_thread = _copy._main_thread = self.main
+        for known in (*self.active.values(), _stdlib._active.get(_core.get_ident())):
+            if known is not None:
+                known._set_native_id()
+        if hasattr(_stdlib, "_shutdown_locks"):  # CPython before 3.13
+            _stdlib._shutdown_locks.update(
+                known._tstate_lock
+                for known in self.active.values()
+                if known._tstate_lock is not None and not known.daemon
+            )
+
+
+_survivors = _Survivors()
+
+
+def _before_fork():
     # The child of a fork takes the thread that forked for its main thread: it must be known by then.
     if _core.get_ident() not in _stdlib._active:
         _stdlib.current_thread() if _stdlib.get_ident is get_ident else _copy.current_thread()
+    if _core.green_threads_survive_fork():
+        _survivors.hide()
 
 
-os.register_at_fork(before=_name_forking_thread)
+def _after_fork_in_child():
+    _survivors.go_on()
+    _survivors.show()
+    if hasattr(_stdlib, "_shutdown_locks"):  # each module has made a set of its own
+        _stdlib._shutdown_locks.update(_copy._shutdown_locks)
+        _copy._shutdown_locks = _stdlib._shutdown_locks
+        _copy._shutdown_locks_lock = _stdlib._shutdown_locks_lock
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_survivors.show,
+    after_in_child=_after_fork_in_child,
+)
