@@ -54,9 +54,14 @@ pub fn existing_object() -> Option<Object> {
 
 /// Whether the calling OS thread has a hub. In one that has none, a call may block: it stops no green thread.
 ///
-/// Not where an outer loop runs: what it calls, coroutines for instance, must not be left for another greenlet.
+/// Not where an outer loop runs: what it calls, coroutines for instance, must not be left for another greenlet. Nor in
+/// another interpreter, which has a thread state of its own in the same OS thread.
 pub fn runs_here() -> bool {
     Thread::existing().is_some_and(|thread| {
+        // SAFETY: every caller holds the GIL, so there is a thread state.
+        if thread.tstate != unsafe { pyo3::ffi::PyThreadState_Get() } {
+            return false;
+        }
         let hub = thread.hub.borrow();
         let in_loop = |hub: &Hub| {
             hub.overrides.has(super::RUNS)
