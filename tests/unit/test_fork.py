@@ -568,7 +568,7 @@ if sys.argv[2] == "join":
 
 
 @pytest.mark.parametrize(
-    "who, end", [("main", "join"), ("main", "exit"), ("Thread", "join"), ("spawn", "exit")]
+    "who, end", [("main", "join"), ("main", "exit"), ("Thread", "join"), ("spawn", "join")]
 )
 def test_threads_that_go_on_are_known_to_threading(who, end):
     done = subprocess.run(
