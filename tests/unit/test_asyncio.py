@@ -99,7 +99,7 @@ def test_attributes(under):
     def program():
         hub = hubs.get_hub()
         assert type(hub) is asyncio_hub.Hub and asyncio_hub.is_available()
-        assert asyncio.get_event_loop_policy().get_event_loop() is hub.loop
+        assert asyncio.get_event_loop() is hub.loop
         eventlet.sleep(0)
         assert hub.loop.is_running() and hub.running
         assert asyncio.get_running_loop() is hub.loop
