@@ -534,10 +534,13 @@ import os, sys, threading
 
 go = threading.Event()
 
+def say(line):  # in one piece: both processes write to the pipe
+    os.write(1, f"{line}\\n".encode())
+
 def background():
     go.wait()
     if os.getpid() != parent:
-        print("background", threading.current_thread() in threading.enumerate())
+        say(f"background {threading.current_thread() in threading.enumerate()}")
 
 def fork():
     forking = threading.current_thread()
@@ -563,7 +566,7 @@ else:
     start[sys.argv[1]](fork)
 if sys.argv[2] == "join":
     thread.join()
-    print("joined", thread.is_alive())
+    say(f"joined {thread.is_alive()}")
 """
 
 
@@ -579,7 +582,7 @@ def test_threads_that_go_on_are_known_to_threading(who, end):
         timeout=30,
     )
     lines = ["background True"] + ["joined False"] * (end == "join") * (1 if who == "main" else 2)
-    assert (done.returncode, sorted(done.stdout.split("\n")[:-1]), done.stderr) == (0, lines, "")
+    assert (done.returncode, sorted(done.stdout.splitlines()), done.stderr) == (0, lines, "")
 
 
 def work(number):
