@@ -274,7 +274,7 @@ impl Event {
     }
 
     /// Make a sent event usable once more. Prefer a new event. Raises AssertionError if it was not sent.
-    fn reset(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn reset(&self, py: Python<'_>) -> PyResult<()> {
         match self.state.with(py, |state| state.sent.take()) {
             Some(old) => {
                 old.release(py);

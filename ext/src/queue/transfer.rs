@@ -125,10 +125,9 @@ impl LightQueue {
             *tasks += 1;
             (*tasks == 1).then(|| done.bind(py).clone())
         });
+        // Natively, because the GIL must be kept from the count to here: `intern!` lets go of it the first time.
         match first {
-            Some(done) if done.get().is_ready(py) => {
-                done.call_method0(pyo3::intern!(py, "reset")).map(drop)
-            }
+            Some(done) if done.get().is_ready(py) => done.get().reset(py),
             _ => Ok(()),
         }
     }
