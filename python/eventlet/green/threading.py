@@ -100,8 +100,9 @@ def _make_dummy_class(module):
             self._green_handle = _core.track_current(module._active)
             self._ident = self._green_handle.ident
             self._native_id = module.get_native_id()
-            if hasattr(self, "_handle"):
-                self._handle = self._green_handle
+            for name in ("_handle", "_os_thread_handle"):  # CPython 3.13, and since 3.14
+                if hasattr(self, name):
+                    setattr(self, name, self._green_handle)
             module._active[self._ident] = self
 
         def join(self, timeout=None):
