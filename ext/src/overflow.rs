@@ -33,49 +33,53 @@ pub fn watch(_thread: &Thread) {
     }
 }
 
-/// The stack on which a thread's handler runs, until the thread ends.
-struct AltStack(Box<[u8]>);
-
-impl Drop for AltStack {
-    fn drop(&mut self) {
-        let mut now = MaybeUninit::<libc::stack_t>::zeroed();
-        // SAFETY: asks only; a valid place for the answer.
-        let failed = unsafe { libc::sigaltstack(ptr::null(), now.as_mut_ptr()) };
-        // SAFETY: zeroed above, or filled in by the kernel.
-        let mut now = unsafe { now.assume_init() };
-        if failed == 0 && ptr::eq(now.ss_sp.cast(), self.0.as_ptr()) {
-            now.ss_flags = libc::SS_DISABLE;
-            // SAFETY: takes the stack, which is not in use, away from this thread's handlers.
-            unsafe { libc::sigaltstack(&now, ptr::null_mut()) };
-        }
-    }
+thread_local! {
+    // The stack on which this thread's handler runs; null if it is somebody else's. Not a value with a destructor:
+    // CPython before 3.14 ends daemon threads by pthread_exit at the exit of the process, wherever they are, and
+    // destructors of thread-locals abort then.
+    static ALTERNATE: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
 }
 
-thread_local! {
-    static ALTERNATE: Cell<Option<AltStack>> = const { Cell::new(None) };
+fn alternate_stack() -> Option<libc::stack_t> {
+    let mut now = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: asks only; a valid place for the answer.
+    let failed = unsafe { libc::sigaltstack(ptr::null(), now.as_mut_ptr()) };
+    // SAFETY: zeroed above, or filled in by the kernel.
+    (failed == 0).then_some(unsafe { now.assume_init() })
+}
+
+/// Gives the signal stack of the calling thread back. For the end of its `Thread`.
+pub fn unwatch() {
+    let memory = ALTERNATE.replace(ptr::null_mut());
+    WATCHED.set(false);
+    if memory.is_null() {
+        return;
+    }
+    if let Some(mut now) = alternate_stack()
+        && ptr::eq(now.ss_sp.cast(), memory)
+    {
+        now.ss_flags = libc::SS_DISABLE;
+        // SAFETY: takes the stack, which is not in use, away from this thread's handlers.
+        unsafe { libc::sigaltstack(&now, ptr::null_mut()) };
+    }
+    let memory = ptr::slice_from_raw_parts_mut(memory, ALT_STACK);
+    // SAFETY: what `install` took out of a box of this length, once; the kernel has let go of it above.
+    drop(unsafe { Box::from_raw(memory) });
 }
 
 #[cold]
 fn install() {
     WATCHED.set(true);
-    let mut old = MaybeUninit::<libc::stack_t>::zeroed();
-    // SAFETY: asks only; a valid place for the answer.
-    let failed = unsafe { libc::sigaltstack(ptr::null(), old.as_mut_ptr()) };
-    // SAFETY: zeroed above, or filled in by the kernel.
-    let old = unsafe { old.assume_init() };
-    if failed == 0 && old.ss_flags & libc::SS_DISABLE != 0 {
-        // Fails where the thread is ending: an overflow then ends the process without a word.
-        let _ = ALTERNATE.try_with(|place| {
-            let mut memory = vec![0u8; ALT_STACK].into_boxed_slice();
-            let stack = libc::stack_t {
-                ss_sp: memory.as_mut_ptr().cast(),
-                ss_flags: 0,
-                ss_size: memory.len(),
-            };
-            place.set(Some(AltStack(memory)));
-            // SAFETY: memory of that size, which `AltStack` takes away from the kernel before it is freed.
-            unsafe { libc::sigaltstack(&stack, ptr::null_mut()) }
-        });
+    if alternate_stack().is_some_and(|old| old.ss_flags & libc::SS_DISABLE != 0) {
+        let memory = Box::into_raw(vec![0u8; ALT_STACK].into_boxed_slice()).cast::<u8>();
+        ALTERNATE.set(memory);
+        let stack = libc::stack_t {
+            ss_sp: memory.cast(),
+            ss_flags: 0,
+            ss_size: ALT_STACK,
+        };
+        // SAFETY: memory of that size, which `unwatch` takes away from the kernel before it is freed.
+        unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
     }
     PREVIOUS.get_or_init(|| {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();

@@ -220,6 +220,9 @@ impl Thread {
         unsafe { ffi::Py_DECREF(current) };
         // SAFETY: as above, for `main`.
         unsafe { ffi::Py_DECREF(main) };
+        if itself {
+            crate::overflow::unwatch();
+        }
     }
 
     /// Gives the memory of unused stacks back, after the thread's end: something that the thread has leaked may
