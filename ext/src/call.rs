@@ -28,11 +28,23 @@ unsafe extern "C-unwind" {
     ) -> *mut PyObject;
 }
 
+/// The function as one that may unwind. PyO3 declares the same functions as ones that may not, and when the whole
+/// program is optimised at once either declaration may be taken for both: so the compiler must not see which it is.
+#[inline(always)]
+fn unwinding<F>(function: F) -> F {
+    std::hint::black_box(function)
+}
+
 /// Stops the thread when it is unwound through. No panic of ours passes here: C code lies in between.
+///
+/// Unless the interpreter ends it is an exception of C++ that nobody has caught, which ends the process.
 struct StopThread;
 
 impl Drop for StopThread {
     fn drop(&mut self) {
+        if !crate::process::finalizing() {
+            std::process::abort();
+        }
         loop {
             std::thread::park();
         }
@@ -53,24 +65,28 @@ pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
 #[inline(always)]
 pub fn call(function: &Object, args: &Object, kwargs: Option<&Object>) -> Result<Object> {
     let kwargs = kwargs.map_or(std::ptr::null_mut(), Object::as_ptr);
+    let call: unsafe extern "C-unwind" fn(_, _, _) -> _ = PyObject_Call;
+    let call = unwinding(call);
     // SAFETY: live objects of the right types; the callee takes its own references.
-    guarded(|| unsafe { PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs) })
+    guarded(|| unsafe { call(function.as_ptr(), args.as_ptr(), kwargs) })
 }
 
 /// `function(arg)`. May switch: yes.
 #[inline(always)]
 pub fn call_one(function: &Object, arg: &Object) -> Result<Object> {
+    let call: unsafe extern "C-unwind" fn(_, _, _, _) -> _ = PyObject_VectorcallDict;
+    let call = unwinding(call);
     // SAFETY: live objects; the callee takes its own references.
-    guarded(|| unsafe {
-        PyObject_VectorcallDict(function.as_ptr(), &arg.as_ptr(), 1, std::ptr::null_mut())
-    })
+    guarded(|| unsafe { call(function.as_ptr(), &arg.as_ptr(), 1, std::ptr::null_mut()) })
 }
 
 /// `function()`. May switch: yes.
 #[inline(always)]
 pub fn call_none(function: &Object) -> Result<Object> {
+    let call: unsafe extern "C-unwind" fn(_) -> _ = PyObject_CallNoArgs;
+    let call = unwinding(call);
     // SAFETY: a live object.
-    guarded(|| unsafe { PyObject_CallNoArgs(function.as_ptr()) })
+    guarded(|| unsafe { call(function.as_ptr()) })
 }
 
 /// `function(*args)`, of which the last `named` are keywords called `names` (a tuple, or null). May switch: yes.
