@@ -41,7 +41,7 @@ LEVELS = {"engine": ENGINE, "ext": EXT}
 # Imports that point up all the same: (crate, from, to) and why it must be so.
 UPWARD = {
     ("ext", "greenlet", "hub"): "a greenlet that ends is followed by whom its hub names",
-    ("ext", "call", "process"): "what unwinds a thread is told apart by whether the interpreter ends",
+    ("ext", "call", "process"): "what unwinds a thread depends on whether the interpreter ends",
     ("ext", "thread", "hub"): "the state of an OS thread owns its hub",
     ("ext", "hub", "greenthread"): "a green thread that cannot be started ends with that error",
     ("ext", "process", "hub"): "the counters that tests look for leaks by are printed together",
