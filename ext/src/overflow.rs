@@ -35,8 +35,7 @@ pub fn watch(_thread: &Thread) {
 
 thread_local! {
     // The stack on which this thread's handler runs; null if it is somebody else's. Not a value with a destructor:
-    // CPython before 3.14 ends daemon threads by pthread_exit at the exit of the process, wherever they are, and
-    // destructors of thread-locals abort then.
+    // CPython before 3.14 may end a daemon thread wherever it is, and then nothing of ours should run in it.
     static ALTERNATE: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
 }
 
