@@ -5,7 +5,14 @@
 //! `catch_unwind` (both abort the process), and it must not run destructors, since the thread holds no GIL.
 //! So the outermost call of a greenlet is declared as one that may unwind, with a guard around it that stops
 //! the thread for good, which is what CPython 3.14 does to such threads itself.
+//!
+//! An exception of C++ that nobody catches meets the end of the stack there, as it does in a thread's first
+//! function: the runtime of C++ looks for a handler before it unwinds anything (phase 1 of the Itanium C++ ABI:
+//! Exception Handling, section 1.3), finds none, and reports the exception as it ends the process.
 #![allow(unsafe_code)] // calls into C
+
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 
 use pyo3::ffi::{self, PyObject};
 
@@ -61,6 +68,76 @@ pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
     unsafe { Object::from_owned(result) }.ok_or(Raised)
 }
 
+/// As [`guarded`], as the outermost call of a greenlet.
+#[inline(always)]
+fn outermost<F: FnOnce() -> *mut PyObject>(call: F) -> Result<Object> {
+    let mut call = ManuallyDrop::new(call);
+    let call = (&raw mut call).cast();
+    // SAFETY: `enter` gets the closure that it is made for, which is alive here and not used again.
+    let result = unsafe { last_frame(enter::<F>, call) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Object::from_owned(result) }.ok_or(Raised)
+}
+
+/// Calls the closure at `call`, which is consumed.
+unsafe extern "C-unwind" fn enter<F: FnOnce() -> *mut PyObject>(
+    call: *mut c_void,
+) -> *mut PyObject {
+    let guard = StopThread;
+    // SAFETY: `outermost` gives the place of a closure of this type, which it does not use again.
+    let call = unsafe { call.cast::<F>().read() };
+    let result = call();
+    std::mem::forget(guard);
+    result
+}
+
+/// `enter(call)`, from a frame of which an unwinder knows nothing: whoever looks for a handler ends the search here.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn last_frame(
+    enter: unsafe extern "C-unwind" fn(*mut c_void) -> *mut PyObject,
+    call: *mut c_void,
+) -> *mut PyObject {
+    // The frame pointer is kept for profilers; the System V ABI wants rsp + 8 divisible by 16 after the call.
+    std::arch::naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
+        "pop rbp",
+        "ret"
+    )
+}
+
+/// `enter(call)`, from a frame of which an unwinder knows nothing: whoever looks for a handler ends the search here.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn last_frame(
+    enter: unsafe extern "C-unwind" fn(*mut c_void) -> *mut PyObject,
+    call: *mut c_void,
+) -> *mut PyObject {
+    std::arch::naked_asm!(
+        "stp x29, x30, [sp, #-16]!",
+        "mov x29, sp",
+        "mov x9, x0",
+        "mov x0, x1",
+        "blr x9",
+        "ldp x29, x30, [sp], #16",
+        "ret"
+    )
+}
+
+/// `enter(call)`. Here an exception that nobody catches ends the process without being reported.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe extern "C-unwind" fn last_frame(
+    enter: unsafe extern "C-unwind" fn(*mut c_void) -> *mut PyObject,
+    call: *mut c_void,
+) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { enter(call) }
+}
+
 /// `function(*args, **kwargs)`; `args` is a tuple, `kwargs` a dictionary. May switch: yes.
 #[inline(always)]
 pub fn call(function: &Object, args: &Object, kwargs: Option<&Object>) -> Result<Object> {
@@ -68,7 +145,7 @@ pub fn call(function: &Object, args: &Object, kwargs: Option<&Object>) -> Result
     let call: unsafe extern "C-unwind" fn(_, _, _) -> _ = PyObject_Call;
     let call = unwinding(call);
     // SAFETY: live objects of the right types; the callee takes its own references.
-    guarded(|| unsafe { call(function.as_ptr(), args.as_ptr(), kwargs) })
+    outermost(|| unsafe { call(function.as_ptr(), args.as_ptr(), kwargs) })
 }
 
 /// `function(arg)`. May switch: yes.
@@ -77,7 +154,7 @@ pub fn call_one(function: &Object, arg: &Object) -> Result<Object> {
     let call: unsafe extern "C-unwind" fn(_, _, _, _) -> _ = PyObject_VectorcallDict;
     let call = unwinding(call);
     // SAFETY: live objects; the callee takes its own references.
-    guarded(|| unsafe { call(function.as_ptr(), &arg.as_ptr(), 1, std::ptr::null_mut()) })
+    outermost(|| unsafe { call(function.as_ptr(), &arg.as_ptr(), 1, std::ptr::null_mut()) })
 }
 
 /// `function()`. May switch: yes.
@@ -86,7 +163,7 @@ pub fn call_none(function: &Object) -> Result<Object> {
     let call: unsafe extern "C-unwind" fn(_) -> _ = PyObject_CallNoArgs;
     let call = unwinding(call);
     // SAFETY: a live object.
-    guarded(|| unsafe { call(function.as_ptr()) })
+    outermost(|| unsafe { call(function.as_ptr()) })
 }
 
 /// `function(*args)`, of which the last `named` are keywords called `names` (a tuple, or null). May switch: yes.
@@ -100,10 +177,10 @@ pub fn call_vector(
     let kwargs = keywords(&args[args.len() - named..], names)?;
     let kwargs = kwargs.as_ref().map_or(std::ptr::null_mut(), Object::as_ptr);
     let count = args.len() - named;
+    let call: unsafe extern "C-unwind" fn(_, _, _, _) -> _ = PyObject_VectorcallDict;
+    let call = unwinding(call);
     // SAFETY: live objects; an Object is one pointer, and the callee takes its own references.
-    guarded(|| unsafe {
-        PyObject_VectorcallDict(function.as_ptr(), args.as_ptr().cast(), count, kwargs)
-    })
+    outermost(|| unsafe { call(function.as_ptr(), args.as_ptr().cast(), count, kwargs) })
 }
 
 /// A dictionary of keyword arguments; `None` without any.

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -381,3 +382,41 @@ def test_cython_subclass(tmp_path, script):
         str(tmp_path),
     )
     assert (done.code, done.out) == (0, "fine\n"), done
+
+
+THROWER = """
+#include <Python.h>
+#include <stdexcept>
+
+static PyObject *fail(PyObject *, PyObject *) { throw std::runtime_error("thrown in a greenlet"); }
+static PyMethodDef methods[] = {{"fail", fail, METH_NOARGS, nullptr}, {}};
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "thrower", nullptr, -1, methods};
+PyMODINIT_FUNC PyInit_thrower() { return PyModule_Create(&definition); }
+"""
+
+CALLS = {
+    "greenlet": "greenlet.greenlet(thrower.fail).switch()",
+    "python": "greenlet.greenlet(lambda: thrower.fail()).switch()",
+    "spawn": "eventlet.spawn(thrower.fail).wait()",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_exception_of_cpp_that_nobody_catches(tmp_path, call):
+    compiler = shutil.which("c++")
+    if not compiler:
+        pytest.skip("no c++")
+    (tmp_path / "thrower.cpp").write_text(THROWER)
+    target = tmp_path / ("thrower" + sysconfig.get_config_var("EXT_SUFFIX"))
+    flags = ["-fPIC", "-shared", f"-I{sysconfig.get_path('include')}"]
+    subprocess.run(
+        [compiler, *flags, str(tmp_path / "thrower.cpp"), "-o", str(target)],
+        check=True,
+        timeout=120,
+    )
+    code = f"import eventlet, greenlet, sys; sys.path[0] = {str(tmp_path)!r}; import thrower\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + CALLS[call]], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert "thrown in a greenlet" in done.stderr
