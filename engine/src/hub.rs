@@ -11,8 +11,9 @@
 //!
 //! A batch is fixed when it begins: what is added meanwhile waits for the next turn, so that nobody
 //! starves. The kernel is asked when there is nothing else to do, and at the latest after
-//! [`POLL_EVERY`] items if anybody waits for a descriptor. The clock is read once per turn, and only
-//! if there are timers.
+//! [`POLL_EVERY`] items if anybody waits for a descriptor, but not twice without a first batch in
+//! between: descriptors may be ready at every poll. The clock is read once per turn, and only if
+//! there are timers.
 
 mod outer;
 
@@ -22,6 +23,7 @@ use crate::reactor::{Backend, Interest, Reactor, Token};
 use crate::timers::Timers;
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub struct Hub<T> {
     io: VecDeque<T>,
     /// Items of the turns that have begun since the kernel was asked.
     since_poll: usize,
+    /// The kernel gave so much that it would be asked again at once. The first batch comes before that.
+    flooded: bool,
     timers: Timers<T>,
     reactor: Reactor<T>,
     inbox: Arc<Inbox<T>>,
@@ -111,6 +115,7 @@ impl<T> Hub<T> {
             batch: 0,
             io: VecDeque::new(),
             since_poll: 0,
+            flooded: false,
             timers: Timers::new(),
             reactor,
             inbox,
@@ -395,6 +400,7 @@ impl<T> Hub<T> {
     pub fn ask_if_idle(&mut self) {
         if self.ready.is_empty() && self.io.is_empty() && self.reactor.waiting() > 0 {
             self.since_poll = POLL_EVERY;
+            self.flooded = false;
         }
     }
 
@@ -412,7 +418,7 @@ impl<T> Hub<T> {
     /// The rest of `begin_turn`: there are timers or mail, or it may be time to ask the kernel.
     #[inline(never)]
     fn begin_busy_turn(&mut self) -> bool {
-        if self.since_poll >= POLL_EVERY {
+        if self.since_poll >= POLL_EVERY && !mem::take(&mut self.flooded) {
             if self.reactor.waiting() > 0 || self.is_turn_over() {
                 return false;
             }
@@ -519,6 +525,7 @@ impl<T> Hub<T> {
             self.take_mail();
         }
         self.since_poll = self.batch + self.io.len();
+        self.flooded = self.since_poll >= POLL_EVERY;
         ended.map(drop)
     }
 
@@ -727,7 +734,7 @@ impl<T> Hub<T> {
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
         let mut batch = 0;
-        for (index, value) in std::mem::take(&mut self.ready).into_iter().enumerate() {
+        for (index, value) in mem::take(&mut self.ready).into_iter().enumerate() {
             if keep(&value) {
                 batch += usize::from(index < self.batch);
                 self.ready.push_back(value);
@@ -736,7 +743,7 @@ impl<T> Hub<T> {
             }
         }
         self.batch = batch;
-        for value in std::mem::take(&mut self.io) {
+        for value in mem::take(&mut self.io) {
             if keep(&value) {
                 self.io.push_back(value);
             } else {

@@ -140,6 +140,45 @@ fn a_thread_that_always_yields_does_not_starve_others() {
     }
 }
 
+/// What comes out of a hub in which `busy` descriptors are ready at every poll, until `end` does, and how much came
+/// before it. Each descriptor is watched again when it comes out.
+fn before(hub: &mut Hub<&'static str>, file: &File, busy: usize, end: &str) -> usize {
+    for count in 0..10 * busy {
+        match hub.next() {
+            Some("busy") => {
+                hub.watch(file.as_raw_fd(), Interest::Read, "busy")
+                    .expect("watches");
+            }
+            Some(name) if name == end => return count,
+            Some(other) => panic!("{other} is not in there"),
+            None => poll(hub),
+        }
+    }
+    panic!("{end} starves");
+}
+
+#[test]
+fn descriptors_that_are_always_ready_starve_neither_wakes_nor_timers() {
+    for &backend in backends() {
+        for busy in [POLL_EVERY - 1, POLL_EVERY, 3 * POLL_EVERY] {
+            let (mut hub, clock) = still(backend);
+            let file = regular();
+            for _ in 0..busy {
+                hub.watch(file.as_raw_fd(), Interest::Read, "busy")
+                    .expect("watches");
+            }
+            poll(&mut hub);
+            hub.wake("woken"); // while the second batch is under way
+            let waited = before(&mut hub, &file, busy, "woken");
+            assert_eq!(waited, busy, "its turn is the next one");
+            hub.at(at(1), "timer");
+            clock.set(at(1));
+            let waited = before(&mut hub, &file, busy, "timer");
+            assert!(waited <= busy + 1, "after {waited}"); // one is None
+        }
+    }
+}
+
 #[test]
 fn nobody_is_asked_to_poll_for_nothing() {
     for &backend in backends() {
@@ -477,12 +516,14 @@ struct Model {
     first: VecDeque<u32>,
     second: VecDeque<u32>,
     since_poll: usize,
+    /// The last poll gave so much that the next would be due before the next turn, which must come first.
+    flooded: bool,
 }
 
 impl Model {
     fn peek(&mut self) -> Option<u32> {
         if self.first.is_empty() && self.second.is_empty() {
-            if self.since_poll >= POLL_EVERY {
+            if self.since_poll >= POLL_EVERY && !std::mem::take(&mut self.flooded) {
                 if !self.waiting.is_empty() {
                     return None;
                 }
@@ -513,6 +554,7 @@ impl Model {
         self.second.extend(self.waiting.drain(..));
         self.second.extend(self.mail.drain(..));
         self.since_poll = 0;
+        self.flooded = self.first.len() + self.second.len() >= POLL_EVERY;
     }
 }
 

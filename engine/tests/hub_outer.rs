@@ -5,6 +5,7 @@
 use eventlet::clock::{Clock, Instant};
 use eventlet::hub::{Hub, POLL_EVERY};
 use eventlet::reactor::{Backend, Interest};
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -120,6 +121,39 @@ fn a_turn_ends_when_enough_were_handed_out_and_its_time_is_over() {
     assert_eq!(count, POLL_EVERY, "not before its time was over");
     assert!(hub.is_turn_over());
     assert_eq!(hub.leave(), Some(Duration::ZERO));
+}
+
+#[test]
+fn descriptors_that_are_always_ready_starve_neither_wakes_nor_the_outer_loop() {
+    let (mut hub, clock) = outside();
+    let file = File::open("/proc/self/exe").expect("opens"); // ready at every poll
+    for _ in 0..POLL_EVERY {
+        hub.watch(file.as_raw_fd(), Interest::Read, "busy")
+            .expect("watched");
+    }
+    hub.wake("woken");
+    let mut log = Vec::new();
+    hub.enter(TURN);
+    // As a driver takes its turn; each descriptor is watched again at once, and time is over soon.
+    for polls in 0.. {
+        assert!(polls < 3, "the turn does not end");
+        let mut wait = hub.begin_wait();
+        let result = wait.poll_now();
+        hub.end_wait(wait, result).expect("polls");
+        while let Some(name) = hub.next() {
+            log.push(name);
+            clock.advance(TURN);
+            if name == "busy" {
+                hub.watch(file.as_raw_fd(), Interest::Read, name)
+                    .expect("watched");
+            }
+        }
+        if hub.is_turn_over() {
+            break;
+        }
+    }
+    assert_eq!(log.last(), Some(&"woken"), "its turn comes in any case");
+    assert_eq!(log.len(), POLL_EVERY + 1);
 }
 
 #[test]

@@ -151,6 +151,39 @@ def test_no_side_starves_the_other(under):
     assert under(program) == (20, True)
 
 
+def test_many_busy_sockets_starve_neither_coroutines_nor_green_threads(under):
+    count, limit = 100, 5000
+
+    def program():
+        turns, seen, others = [], [], []
+
+        async def note():
+            await asyncio.sleep(0)
+            seen.append("coroutine")
+
+        def work(number):
+            while len(seen) < 2 and len(turns) < limit:
+                hubs.trampoline(number, write=True)  # ready at every poll
+                turns.append(number)
+                if len(turns) == 5 * count:
+                    others.append(spawn_for_awaitable(note()))
+                    others.append(eventlet.spawn(seen.append, "green"))
+
+        left, right = socket.socketpair()
+        numbers = [os.dup(left.fileno()) for _ in range(count)]
+        workers = [eventlet.spawn(work, number) for number in numbers]
+        for green_threads in workers, others:
+            for green in green_threads:
+                green.wait()
+        for number in numbers:
+            os.close(number)
+        left.close()
+        right.close()
+        return sorted(seen), len(turns) < limit
+
+    assert under(program) == (["coroutine", "green"], True)
+
+
 def test_a_coroutine_that_was_ready_first_runs_before_a_green_thread(under):
     def program():
         eventlet.sleep(0)  # in a turn from here on

@@ -101,6 +101,29 @@ def test_a_busy_socket_does_not_starve_timers():
     assert done == [1]
 
 
+@pytest.mark.parametrize("start", [eventlet.spawn, lambda f: eventlet.spawn_after(0, f)])
+def test_many_busy_sockets_starve_neither_wakes_nor_timers(start):
+    count, limit = 100, 2000
+    turns, seen = [], []
+
+    def work(number):
+        while not seen and len(turns) < limit:
+            hubs.trampoline(number, write=True)  # ready at every poll
+            turns.append(number)
+            if len(turns) == 5 * count:  # all are at it, and the kernel has just been asked
+                start(lambda: seen.append(len(turns)))
+
+    left, right = socket.socketpair()
+    numbers = [os.dup(left.fileno()) for _ in range(count)]
+    with left, right:
+        workers = [eventlet.spawn(work, number) for number in numbers]
+        for worker in workers:
+            worker.wait()
+        for number in numbers:
+            os.close(number)
+    assert seen and seen[0] <= 6 * count
+
+
 def test_a_dying_green_thread_hands_over_to_the_next():
     order = []
     for n in range(5):
