@@ -139,6 +139,7 @@ pub struct Hub {
     origin: fork::Origin,
     trimmer: RefCell<Trimmer>,
     overrides: outer::Overrides,
+    ticker: census::Ticker,
 }
 
 /// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
@@ -279,6 +280,7 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         origin: fork::Origin::default(),
         trimmer: RefCell::new(idle::trimmer(py)),
         overrides: outer::Overrides::default(),
+        ticker: census::Ticker::default(),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
     if let Err(error) = view::begun(py) {
@@ -808,6 +810,8 @@ impl Hub {
 
     /// Leaves the current greenlet for the hub greenlet. May switch: yes.
     fn enter(&self, thread: &Thread) -> error::Result<Object> {
+        // Nobody else is ready, as far as is known: from here on it may take long.
+        thread.current.get().get().since.set(self.look());
         // Not kept from here: the hub greenlet may be another one when we return.
         let hub = Gr::from_object(&self.ensure_greenlet(thread)?);
         switch::deliver(thread, hub, Transfer::Nothing)
@@ -928,6 +932,7 @@ impl Hub {
             wait.block()
         };
         let ended = self.engine.borrow_mut().end_wait(wait, result);
+        self.ticker.expire();
         ended.map_err(|failure| {
             // SAFETY: the GIL is held.
             error::io_error(unsafe { Python::assume_attached() }, failure)

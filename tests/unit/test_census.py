@@ -7,11 +7,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 import eventlet
 import greenlet
 import pytest
-from eventlet import debug
+from eventlet import debug, hubs
 from eventlet.green import socket as green_socket
 from eventlet.lock import Lock
 from greenlet import _core
@@ -63,6 +64,25 @@ def test_sleep_and_its_time_left(killed):
     assert 55 < found["seconds_left"] <= 60
     assert 0 <= found["parked"] <= found["age"] < 50
     assert re.search(r"sleeps, (59|60)\.\d s left, for \d", line_about(g))
+
+
+def test_time_that_it_computed_is_no_time_that_it_waits(killed):
+    reader, writer = os.pipe()
+
+    def work():
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+        os.write(writer, b"x")
+        eventlet.Event().wait()
+
+    killed.append(g := eventlet.spawn(work))
+    hubs.trampoline(reader, read=True)
+    os.close(reader)
+    os.close(writer)
+    found = info(g)
+    assert found["waits_for"] == "event"
+    assert found["age"] - found["parked"] > 0.25
 
 
 def test_ready_new_and_ended():
