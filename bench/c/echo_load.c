@@ -1,6 +1,8 @@
 /* Load generator for echo servers: keeps one request in flight on each of N connections.
  *
- *     echo_load PORT SERVER_PID CONNECTIONS MESSAGE_BYTES WARM_UP_SECONDS SECONDS
+ *     echo_load PORT SERVER_PID CONNECTIONS MESSAGE_BYTES WARM_UP_SECONDS SECONDS [once]
+ *
+ * With "once" every connection makes one request, is closed after the reply, and is replaced by a new one.
  *
  * Prints one JSON object: requests answered in the window, CPU time of the server process over the
  * same window (user + system, read from its CPU clock), latency percentiles, and the number of
@@ -23,7 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 256, BUFFER = 1 << 16, SUB_BITS = 6, SUBS = 1 << SUB_BITS, BUCKETS = 64 * SUBS };
+enum { BATCH = 256, BUFFER = 1 << 16, ADDRESSES = 250 };
+enum { SUB_BITS = 6, SUBS = 1 << SUB_BITS, BUCKETS = 64 * SUBS };
 
 struct connection {
     int fd;
@@ -74,12 +77,18 @@ static uint64_t percentile(double share) {
     return 0;
 }
 
+/* A connected socket. They come from many addresses, because each of them has only so many ports. */
 static int dial(int port) {
+    static uint32_t dialled;
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK + dialled++ % ADDRESSES)};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check(fd, "socket");
+    check(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes), "setsockopt");
+    check(bind(fd, (struct sockaddr *)&own, sizeof own), "bind");
     check(connect(fd, (struct sockaddr *)&address, sizeof address), "connect");
     check(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes), "setsockopt");
     return fd;
@@ -108,11 +117,19 @@ static int receive(struct connection *connection) {
     return connection->awaited == 0;
 }
 
+/* Connects, for requests that begin later. */
+static void open_one(struct connection *connection, int poller, int port) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+    connection->fd = dial(port);
+    check(epoll_ctl(poller, EPOLL_CTL_ADD, connection->fd, &event), "epoll_ctl");
+}
+
 int main(int argc, char **argv) {
-    if (argc != 7) {
-        fprintf(stderr, "usage: echo_load PORT PID CONNECTIONS BYTES WARM_UP SECONDS\n");
+    if (argc != 7 && !(argc == 8 && strcmp(argv[7], "once") == 0)) {
+        fprintf(stderr, "usage: echo_load PORT PID CONNECTIONS BYTES WARM_UP SECONDS [once]\n");
         return 2;
     }
+    int once = argc == 8;
     int port = atoi(argv[1]), count = atoi(argv[3]);
     size_t size = strtoul(argv[4], NULL, 10);
     if (count < 1 || size < 1 || size > BUFFER) {
@@ -127,11 +144,8 @@ int main(int argc, char **argv) {
     struct connection *connections = calloc(count, sizeof *connections);
     int poller = epoll_create1(EPOLL_CLOEXEC);
     check(poller, "epoll_create1");
-    for (int index = 0; index < count; index++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[index]};
-        connections[index].fd = dial(port);
-        check(epoll_ctl(poller, EPOLL_CTL_ADD, connections[index].fd, &event), "epoll_ctl");
-    }
+    for (int index = 0; index < count; index++)
+        open_one(&connections[index], poller, port);
 
     int64_t now = clock_ns(CLOCK_MONOTONIC), start = now + (int64_t)(atof(argv[5]) * 1e9), end = 0;
     int64_t server_before = 0;
@@ -152,6 +166,10 @@ int main(int argc, char **argv) {
                 histogram[bucket_of(now - connection->sent_at)]++;
                 connection->replies++;
                 replies++;
+            }
+            if (once) {
+                check(close(connection->fd), "close");
+                open_one(connection, poller, port);
             }
             request(connection, size);
         }

@@ -1,6 +1,6 @@
-"""The two virtual environments: this tree built in release mode, and upstream from PyPI.
+"""The virtual environments: this tree built in release mode, upstream, and its peers, from PyPI.
 
-Both live below target/, are kept between runs, and are brought up to date at each.
+All live below target/, are kept between runs, and are brought up to date at each.
 
 Invariant: ours is installed from a wheel of this tree as it is now, never from an older build,
 unless the caller asks for the environments as they are.
@@ -10,6 +10,8 @@ import subprocess
 import sys
 
 UPSTREAM = ("eventlet==0.41.3", "greenlet==3.5.6")
+CLIENTS = ("requests==2.34.2", "redis==8.1.0")  # measured on top of either
+PEERS = {"gevent": "gevent==26.9.0", "uvloop": "uvloop==0.23.0"}
 MATURIN = "maturin>=1.9,<2"
 
 
@@ -51,8 +53,23 @@ def upstream(base, scratch, renew):
     major, minor, _ = version(base)
     python = _venv(base, scratch / f"upstream-{major}.{minor}")
     if renew:
-        _pip(python, *UPSTREAM)
+        _pip(python, *UPSTREAM, *CLIENTS)
     return python
+
+
+def peers(base, scratch, renew):
+    """The interpreter of an environment with the peers, and why any of them is absent, by name."""
+    major, minor, _ = version(base)
+    python = _venv(base, scratch / f"peers-{major}.{minor}")
+    absent = {}
+    for name, requirement in PEERS.items():
+        try:
+            if renew:
+                _pip(python, "--only-binary", ":all:", requirement)
+            _output([python, "-c", f"import {name}"])
+        except subprocess.CalledProcessError:
+            absent[name] = f"{requirement} cannot be had for CPython {major}.{minor}"
+    return python, absent
 
 
 def ours(base, scratch, root, renew):
@@ -64,7 +81,7 @@ def ours(base, scratch, root, renew):
     wheels = scratch / f"wheels-{major}.{minor}"
     for old in wheels.glob("*.whl"):
         old.unlink()
-    _pip(python, MATURIN)
+    _pip(python, MATURIN, *CLIENTS)
     build = [python, "-m", "maturin", "build", "--release", "--quiet", "--out", wheels]
     done = subprocess.run(
         [*build, "--interpreter", python], capture_output=True, text=True, check=False, cwd=root

@@ -1,13 +1,21 @@
 """The figures to reach: one entry per line of the project's table.
 
-A limit is judged on what two sides measured side by side: ``AtMost`` compares ours with upstream,
-``NearFloor`` ours with a plain C program, ``Equal`` ours with another figure of ours.
+A limit is judged on what two sides measured side by side: ``AtMost`` compares ours with upstream or
+another side, ``NearFloor`` ours with a plain C program, ``Equal`` and ``Times`` ours with another figure
+of ours.
 
 Invariant: limits are stated here and nowhere else; a figure without a limit is information.
 """
 
 import statistics
 from dataclasses import dataclass
+
+SIDES = ("ours", "upstream")
+PLAIN = "plain"  # the same program on our interpreter, without eventlet
+GEVENT = "gevent"
+ASYNCIO_STREAMS, ASYNCIO_PROTOCOL = "asyncio streams", "asyncio protocol"
+UVLOOP_STREAMS, UVLOOP_PROTOCOL = "uvloop streams", "uvloop protocol"
+PEERS = (GEVENT, ASYNCIO_STREAMS, ASYNCIO_PROTOCOL, UVLOOP_STREAMS, UVLOOP_PROTOCOL)
 
 NANOSECONDS, MICROSECONDS, MILLISECONDS, BYTES = "ns", "us", "ms", "B"
 PER = {NANOSECONDS: 1, MICROSECONDS: 1000, MILLISECONDS: 1_000_000, BYTES: 1}
@@ -33,15 +41,16 @@ def quotient(left, right):
 
 @dataclass(frozen=True)
 class AtMost:
-    """Ours may be at most ``share`` of upstream; below it, if ``strict``."""
+    """Ours may be at most ``share`` of the other ``side``; below it, if ``strict``."""
 
     share: float
     text: str
     strict: bool = False
+    side: str = "upstream"
 
     def met(self, values, _twin):
         """Whether the limit is kept; None if it cannot be told."""
-        ratio = paired(quotient, values.get("ours"), values.get("upstream"))
+        ratio = paired(quotient, values.get("ours"), values.get(self.side))
         if ratio is None:
             return None
         return ratio < self.share if self.strict else ratio <= self.share
@@ -108,6 +117,8 @@ class Figure:
     limits: tuple
     fresh: bool = False  # one round per process, because the first is the only honest one
     heavy: bool = False  # takes gigabytes or minutes: measured only if it is asked for by name
+    sides: tuple = SIDES  # for a script of bench/work; servers know theirs
+    needs: str = ""  # a command of the system without which it cannot be measured
 
     def bound_to(self, python):
         """The limits that hold on this (major, minor) version."""
@@ -122,6 +133,13 @@ def _figure(script, work, title, limits=(), unit=NANOSECONDS, fresh=False, heavy
     if not isinstance(limits, tuple):
         limits = (limits,)
     return Figure(f"{script}.{work}", title, script, work, unit, limits, fresh, heavy)
+
+
+def _client(work, title, needs=""):
+    limit = AtMost(1.06, "<= 1.06 x plain", side=PLAIN)
+    sides = (*SIDES, PLAIN)
+    name = f"clients.{work}"
+    return Figure(name, title, "clients", work, MICROSECONDS, (limit,), sides=sides, needs=needs)
 
 
 PROGRAMS = (
@@ -195,16 +213,36 @@ PROGRAMS = (
         Times("pingpong.unix", 1.5, "<= 1.5 x default hub"),
         MICROSECONDS,
     ),
+    _figure("resolver", "localhost", "getaddrinfo('localhost')", fraction(10), MICROSECONDS),
+    _figure("resolver", "literal", "getaddrinfo('127.0.0.1')", AtMost(1, "<= 1"), MICROSECONDS),
+    _figure("patched", "thread", "patched Thread, start + join", fraction(3), MICROSECONDS),
+    _figure("patched", "process", "patched Popen + communicate", AtMost(1, "<= 1"), MICROSECONDS),
+    _client("urllib", "urllib, a page; 200 at once"),
+    _client("requests", "requests, a page; 20 sessions"),
+    _client("redis", "redis, a pipeline of 20 commands; 20 clients", "redis-server"),
     _figure("import_time", "import", "import eventlet", fraction(8), MILLISECONDS, True),
     _figure(
         "import_time", "patch", "import eventlet, monkey_patch()", fraction(4), MILLISECONDS, True
     ),
 )
 
-ECHO_CPU = NearFloor("<= C + 1.2 us", plus=1200)
-ECHO_P99 = NearFloor("<= 1.5 x C", times=1.5)
-ECHO_CONNECTIONS = (100, 1000)
+ECHO_CONNECTIONS = (1, 100, 1000)
+ACCEPT_CONNECTIONS = 50
 UDP_IN_FLIGHT = 32
-UDP_CPU = NearFloor("<= C + 1.2 us", plus=1200)
 TLS_CONNECTIONS = 50
-TLS_CPU = AtMost(10 / 14, "<= 10/14")
+
+_ECHO_CPU = (
+    NearFloor("<= C + 1.2 us", plus=1200),
+    AtMost(1, "< uvloop protocol", strict=True, side=UVLOOP_PROTOCOL),
+)
+# What a server is held to, by kind and what is measured of it. One connection is information only: the
+# server then waits for each request, and how long depends on the load's core.
+SERVER_LIMITS = {
+    ("echo", 100, "cpu"): _ECHO_CPU,
+    ("echo", 1000, "cpu"): _ECHO_CPU,
+    ("echo", 100, "p99"): (NearFloor("<= 1.5 x C", times=1.5),),
+    ("echo", 1000, "p99"): (NearFloor("<= 1.5 x C", times=1.5),),
+    ("accept", ACCEPT_CONNECTIONS, "cpu"): (AtMost(1, "<= 1"),),
+    ("udp", UDP_IN_FLIGHT, "cpu"): (NearFloor("<= C + 1.2 us", plus=1200),),
+    ("tls", TLS_CONNECTIONS, "cpu"): (AtMost(10 / 14, "<= 10/14"),),
+}

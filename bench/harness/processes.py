@@ -78,9 +78,9 @@ def end(process):
 class Worker:
     """One benchmark of one implementation, ready to run rounds."""
 
-    def __init__(self, python, folder, figure, core):
+    def __init__(self, python, folder, figure, core, *arguments):
         script = folder / "work" / f"{figure.script}.py"
-        self.process = start([python, script, figure.work], core)
+        self.process = start([python, script, figure.work, *arguments], core)
 
     def wait_ready(self):
         """Returns when the program has prepared its state and warmed up."""

@@ -1,4 +1,4 @@
-"""Measures the single-process benchmarks: rounds of ours and upstream in turn.
+"""Measures the single-process benchmarks: rounds of ours and upstream (and a plain program) in turn.
 
 Figures of one script are measured together, round by round, so that what is compared has seen the
 same minutes of the machine.
@@ -6,6 +6,9 @@ same minutes of the machine.
 Invariant: each round of ours has a round of upstream right beside it.
 """
 
+import shutil
+
+from .figures import PLAIN
 from .processes import Failed, Worker
 
 ROUNDS = 5  # per process
@@ -13,11 +16,15 @@ FRESH = 3  # processes per repeat, for figures that allow one round each
 
 
 class Samples:
-    """What was measured of one figure: value lists by side, or why there is none."""
+    """What was measured of one figure: value lists by side, or why there is none.
 
-    def __init__(self):
+    ``absent`` says what this machine lacks; then nothing was tried, which is no failure.
+    """
+
+    def __init__(self, absent=""):
         self.values = {}
         self.failures = {}
+        self.absent = absent
 
     def add(self, side, value):
         """Records one round."""
@@ -40,10 +47,11 @@ def _workers(group, pythons, folder, core, samples):
     """Starts and warms up every (figure, side) of a group that has not failed."""
     workers = {}
     for figure in group:
-        for side, python in pythons.items():
-            if side in samples[figure.name].failures:
+        for side in figure.sides:
+            if side in samples[figure.name].failures or samples[figure.name].absent:
                 continue
-            worker = Worker(python, folder, figure, core)
+            arguments = [PLAIN] if side == PLAIN else []
+            worker = Worker(pythons[side], folder, figure, core, *arguments)
             try:
                 worker.wait_ready()
                 workers[figure, side] = worker
@@ -64,9 +72,16 @@ def _rounds(count, workers, samples):
                 workers.pop((figure, side)).close()
 
 
+def _absent(figure):
+    """What this machine lacks to measure a figure, as a sentence; empty if nothing."""
+    if figure.needs and not shutil.which(figure.needs):
+        return f"{figure.needs} is not installed"
+    return ""
+
+
 def measure(figures, pythons, folder, core, repeats, say):
     """Samples by figure name; ``pythons`` maps each side to its interpreter."""
-    samples = {figure.name: Samples() for figure in figures}
+    samples = {figure.name: Samples(_absent(figure)) for figure in figures}
     for group in by_script(figures):
         fresh = group[0].fresh
         for repeat in range(repeats * FRESH if fresh else repeats):

@@ -9,10 +9,11 @@ import statistics
 import subprocess
 import time
 
-from .figures import PER, paired, quotient
+from .figures import PEERS, PER, PLAIN, SIDES, paired, quotient
 
-SIDES = ("ours", "upstream", "C")
-HEADER = ("work", "ours", "upstream", "C", "ratio", "limit", "")
+COLUMNS = (*SIDES, PLAIN, "C")
+HEADER = ("work", *COLUMNS, "ratio", "limit", "")
+PEERS_HEADER = ("work", "ours", *PEERS)
 
 
 def _cell(samples, side, unit):
@@ -53,18 +54,22 @@ def judge(figures, samples, python):
                 "name": figure.name,
                 "title": figure.title,
                 "unit": figure.unit,
-                "cells": [_cell(found, side, figure.unit) for side in SIDES],
+                "cells": [_cell(found, side, figure.unit) for side in COLUMNS],
+                "peers": [_cell(found, side, figure.unit) for side in PEERS],
                 "ratio": _ratio(found.values),
                 "limits": [text for text, _ in verdicts],
                 "verdict": _verdict(found, verdicts),
                 "samples": found.values,
                 "failures": found.failures,
+                "absent": found.absent,
             }
         )
     return lines
 
 
 def _verdict(samples, verdicts):
+    if samples.absent:
+        return "absent"
     if "ours" in samples.failures:
         return "failed"
     if not verdicts:
@@ -81,8 +86,24 @@ def table(lines):
     for line in lines:
         limits = ", ".join(line["limits"])
         rows.append((line["title"], *line["cells"], line["ratio"], limits, line["verdict"]))
+    return _markdown(rows, always=len(HEADER) - 1)
+
+
+def peers_table(lines):
+    """Other Python servers beside ours, as `table` does it; empty if none was measured."""
+    rows = [PEERS_HEADER]
+    for line in lines:
+        if any(line["peers"]):
+            rows.append((line["title"], line["cells"][0], *line["peers"]))
+    return _markdown(rows) if len(rows) > 1 else ""
+
+
+def _markdown(rows, always=0):
+    """Rows as a Markdown table without its empty columns, but with the column ``always``."""
     keep = [
-        index for index in range(len(HEADER)) if index == 6 or any(row[index] for row in rows[1:])
+        index
+        for index in range(len(rows[0]))
+        if index == always or any(row[index] for row in rows[1:])
     ]
     rows = [[row[index] for index in keep] for row in rows]
     widths = [max(len(row[index]) for row in rows) for index in range(len(keep))]
@@ -95,11 +116,11 @@ def table(lines):
 
 def failures(lines):
     """One sentence per side that could not be measured."""
-    return [
-        f"{line['title']}, {side}: {reason}"
-        for line in lines
-        for side, reason in line["failures"].items()
-    ]
+    for line in lines:
+        if line["absent"]:
+            yield f"{line['title']}: {line['absent']}"
+        for side, reason in line["failures"].items():
+            yield f"{line['title']}, {side}: {reason}"
 
 
 def machine(python):

@@ -1,8 +1,8 @@
 """Measures the echo servers: CPU of the server per request, and p99, under a separate load.
 
 The server and the load generator run on different cores, one server at a time, in turn: ours,
-upstream, and C where there is such a floor.  A window in which other processes kept the server from
-its core is measured again.
+upstream, C where there is such a floor, and servers on other Python libraries.  A window in which
+other processes kept the server from its core is measured again.
 
 Invariant: every connection was answered within the window, or the measurement is refused.
 """
@@ -24,19 +24,21 @@ ATTEMPTS = 6  # at a window in which it does not wait longer
 def figures():
     """The lines of the table that come from here."""
     for count in limits.ECHO_CONNECTIONS:
-        yield _figure(
-            "echo", count, "cpu", f"TCP echo, {count} connections, server", limits.ECHO_CPU
-        )
-        yield _figure("echo", count, "p99", f"TCP echo, {count} connections,", limits.ECHO_P99)
+        many = f"{count} connection{'s' if count > 1 else ''}"
+        yield _figure("echo", count, "cpu", f"TCP echo, {many}, server")
+        yield _figure("echo", count, "p99", f"TCP echo, {many},")
+    count = limits.ACCEPT_CONNECTIONS
+    yield _figure("accept", count, "cpu", f"TCP accept + echo + close, {count} at once, server")
     count = limits.UDP_IN_FLIGHT
-    yield _figure("udp", count, "cpu", f"UDP echo, {count} in flight, server", limits.UDP_CPU)
+    yield _figure("udp", count, "cpu", f"UDP echo, {count} in flight, server")
     count = limits.TLS_CONNECTIONS
-    yield _figure("tls", count, "cpu", f"TLS echo, {count} connections, server", limits.TLS_CPU)
+    yield _figure("tls", count, "cpu", f"TLS echo, {count} connections, server")
 
 
-def _figure(kind, count, what, title, limit):
+def _figure(kind, count, what, title):
     title = f"{title} {'CPU per request' if what == 'cpu' else what}"
-    return Figure(f"{kind}.{count}.{what}", title, kind, str(count), MICROSECONDS, (limit,))
+    held_to = limits.SERVER_LIMITS.get((kind, count, what), ())
+    return Figure(f"{kind}.{count}.{what}", title, kind, str(count), MICROSECONDS, held_to)
 
 
 def compile_c(folder, scratch):
@@ -48,20 +50,37 @@ def compile_c(folder, scratch):
     return built
 
 
-def _programs(kind, pythons, folder, built):
-    """The servers of one kind, by side, and its load generator: commands."""
+def _peers(kind, work, peers, more):
+    """The commands of the peers that can serve this kind."""
+    python, absent = peers
+    protocol = {"accept": "tcp", "echo": "tcp"}.get(kind, kind)
+    for side in limits.PEERS:
+        name, _, api = side.partition(" ")
+        if name in absent or (kind, api) == ("udp", "streams"):
+            continue
+        if name == limits.GEVENT:
+            yield side, [python, work / "peer_gevent.py", protocol, *more]
+        else:
+            yield side, [python, work / "peer_asyncio.py", name, api, protocol, *more]
+
+
+def _programs(kind, pythons, peers, folder, built):
+    """The servers of one kind, by side, and its load generator with what follows its arguments."""
     work = folder / "work"
-    if kind == "echo":
-        script, more, floor = work / "echo_server.py", [], built["echo_server"]
-        load = [built["echo_load"]]
-    else:
-        script, more, floor = work / f"{kind}_echo_server.py", [], built.get(f"{kind}_echo_server")
-        load = [sys.executable, work / "echo_client.py", kind]
+    more, last = [], []
+    script = work / ("echo_server.py" if kind in ("echo", "accept") else f"{kind}_echo_server.py")
+    floor = built.get(script.stem)
     if kind == "tls":
         tests = folder.parent / "tests" / "unit" / "tls"
         more = [tests / "cert.pem", tests / "key.pem"]
+        load = [sys.executable, work / "tls_load.py"]
+    else:
+        load = [built["udp_load" if kind == "udp" else "echo_load"]]
+        last = ["once"] if kind == "accept" else []
     servers = {side: [python, script, *more] for side, python in pythons.items()}
-    return servers | ({"C": [floor]} if floor else {}), load
+    if floor:
+        servers["C"] = [floor]
+    return servers | dict(_peers(kind, work, peers, more)), load, last
 
 
 def _waited(process):
@@ -86,16 +105,15 @@ def _undisturbed(*window):
     return best
 
 
-def _window(command, load, connections, cores):
+def _window(command, load, last, connections, cores):
     """Runs one server under load; returns the load generator's report."""
     server = processes.start(command, cores[0])
     client = None
     try:
         port = int(processes.read_line(server))
         before = _waited(server)
-        client = processes.start(
-            [*load, port, server.pid, connections, MESSAGE, WARM_UP, WINDOW], cores[-1]
-        )
+        arguments = [port, server.pid, connections, MESSAGE, WARM_UP, WINDOW, *last]
+        client = processes.start([*load, *arguments], cores[-1])
         report = json.loads(processes.read_line(client))
         report["waited"] = _waited(server) - before
     finally:
@@ -107,21 +125,24 @@ def _window(command, load, connections, cores):
     return report
 
 
-def measure(wanted, pythons, folder, scratch, repeats, say):
-    """Samples by figure name, with a third side "C"."""
+def measure(wanted, pythons, peers, folder, scratch, repeats, say):
+    """Samples by figure name, with a side "C" and the peers.
+
+    ``peers`` is their interpreter and why any of them is absent, by name.
+    """
     samples = {figure.name: Samples() for figure in wanted}
     if not wanted:
         return samples
     built = compile_c(folder, scratch)
     cores = processes.cores()
     for kind, connections in dict.fromkeys((f.script, int(f.work)) for f in wanted):
-        commands, load = _programs(kind, pythons, folder, built)
+        commands, load, last = _programs(kind, pythons, peers, folder, built)
         for repeat in range(repeats):
             say(f"{kind} {connections} {repeat + 1}")
             for side, command in commands.items():
                 cpu, p99 = (f"{kind}.{connections}.{what}" for what in ("cpu", "p99"))
                 try:
-                    report = _undisturbed(command, load, connections, cores)
+                    report = _undisturbed(command, load, last, connections, cores)
                 except processes.Failed as reason:
                     for name in {cpu, p99} & samples.keys():
                         samples[name].fail(side, reason)
