@@ -264,6 +264,62 @@ def test_forgotten_socket_is_closed():
         assert b.recv(1) == b""
 
 
+@pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_datagrams_go_back_to_where_they_came_from(family, host):
+    def bound():
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.bind((host, 0))
+        return sock
+
+    with bound() as server, bound() as one, bound() as two:
+        name = server.getsockname()
+        seen = []
+        for client in (one, one, two, one, two):
+            client.sendto(b"ask", name)
+            data, address = server.recvfrom(10)
+            assert (data, address) == (b"ask", client.getsockname())
+            seen.append(address)
+            server.sendto(b"answer", address)
+            assert client.recvfrom(10) == (b"answer", name)
+        # Older ones, and others that are equal, lead to the same places.
+        for client, address in ((one, seen[0]), (two, seen[2]), (two, tuple(list(seen[4])))):
+            server.sendto(b"again", address)
+            assert client.recv(10) == b"again"
+            server.sendmsg([b"once ", b"more"], (), 0, address)
+            assert client.recv(10) == b"once more"
+        one.sendto(b"message", name)
+        assert server.recvmsg(10)[3] == one.getsockname()
+
+
+@ours
+def test_the_address_of_the_last_peer_is_made_once():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        addresses = []
+        for _ in range(2):
+            sock.sendto(b"x", sock.getsockname())
+            addresses.append(sock.recvfrom(1)[1])
+        assert addresses[0] is addresses[1]
+        gone = weakref.ref(sock)
+        before = sys.getrefcount(addresses[0])
+    del sock
+    after = sys.getrefcount(addresses[0])
+    assert gone() is None
+    assert after == before - 1
+
+
+def test_every_ipv4_address_has_the_text_that_libc_gives_it():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", 0))
+        port = server.getsockname()[1]
+        for octet in (0, 1, 9, 10, 19, 99, 100, 101, 110, 199, 200, 250, 255):
+            host = f"127.{octet}.{octet}.7"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.bind((host, 0))
+                client.sendto(b"x", ("127.0.0.1", port))
+                assert server.recvfrom(1)[1] == (host, client.getsockname()[1])
+
+
 def test_udp():
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a,

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::{self, MaybeUninit, offset_of};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::slice;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -25,6 +26,7 @@ unsafe extern "C" {
 }
 
 /// Room for an address that the kernel fills in.
+#[derive(Clone)]
 pub struct Address {
     storage: MaybeUninit<libc::sockaddr_storage>,
     len: libc::socklen_t,
@@ -134,6 +136,24 @@ impl Address {
         self.len = len;
     }
 
+    /// Whether it is one of IPv4 or IPv6.
+    pub fn is_internet(&self) -> bool {
+        // SAFETY: zeroed at first, so every field is initialised.
+        let family = c_int::from(unsafe { (*self.storage.as_ptr()).ss_family });
+        matches!(family, libc::AF_INET | libc::AF_INET6) && self.len > 0
+    }
+
+    /// Whether the two are the same, byte by byte.
+    pub fn same(&self, other: &Address) -> bool {
+        self.bytes() == other.bytes()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let len = (self.len as usize).min(mem::size_of::<libc::sockaddr_storage>());
+        // SAFETY: zeroed at first, so every byte is initialised.
+        unsafe { slice::from_raw_parts(self.storage.as_ptr().cast(), len) }
+    }
+
     /// Whether `to_python` knows this family.
     pub fn knows(family: c_int) -> bool {
         matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX)
@@ -151,9 +171,9 @@ impl Address {
             libc::AF_INET => {
                 // SAFETY: zeroed storage, large and aligned enough for every family.
                 let address = unsafe { &*place.cast::<libc::sockaddr_in>() };
-                let host = host_text(family, (&raw const address.sin_addr).cast())?;
+                let host = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
                 let port = u16::from_be(address.sin_port);
-                pair(py, host, port)
+                pair(py, dotted(host)?, port)
             }
             libc::AF_INET6 => {
                 // SAFETY: as above.
@@ -252,6 +272,29 @@ fn pair(py: Python<'_>, host: Object, port: u16) -> Result<Object> {
     tuple
         .map(|tuple| tuple.into_any().into())
         .map_err(|error| Raised::from_err(py, error))
+}
+
+/// The text of an IPv4 address. (That of the standard library, and libc's, go through a formatter.)
+fn dotted(host: Ipv4Addr) -> Result<Object> {
+    let mut text = [0_u8; 16];
+    let mut len = 0;
+    for (index, octet) in host.octets().into_iter().enumerate() {
+        if index > 0 {
+            text[len] = b'.';
+            len += 1;
+        }
+        for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
+            if octet >= least {
+                text[len] = b'0' + octet / unit % 10;
+                len += 1;
+            }
+        }
+    }
+    // SAFETY: so many bytes of ASCII; GIL held.
+    let text =
+        unsafe { ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), len as ffi::Py_ssize_t) };
+    // SAFETY: a new reference or null.
+    unsafe { Object::from_owned(text) }.ok_or(Raised)
 }
 
 /// The numeric text of an Internet address.

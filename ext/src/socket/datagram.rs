@@ -33,9 +33,7 @@ pub fn sendto(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
         return general(py, sock, args);
     }
     let flags = flags?;
-    let resolved = numeric(py, sock, to)?;
-    let target = resolved.as_ref().map_or(to, Object::as_ptr);
-    let Some(address) = Address::parse(sock.state.family.get(), target) else {
+    let Some(address) = target(py, sock, to)? else {
         return general(py, sock, args);
     };
     audit(sock, c"socket.sendto", to)?;
@@ -46,6 +44,17 @@ pub fn sendto(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> 
         unsafe { libc::sendto(fd, view.place(), view.len(), flags | SEND, name, len) }
     })?;
     call::new_int(sent)
+}
+
+/// Where a datagram goes; `None` if only the base class can tell. May switch.
+pub fn target(py: Python<'_>, sock: Sock<'_>, to: *mut ffi::PyObject) -> Result<Option<Address>> {
+    let known = sock.state.peer.address_of(to);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let resolved = numeric(py, sock, to)?;
+    let to = resolved.as_ref().map_or(to, Object::as_ptr);
+    Ok(Address::parse(sock.state.family.get(), to))
 }
 
 /// Through the method of the base class, or of the wrapped object.
@@ -100,7 +109,7 @@ pub fn recvfrom_into(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<O
     match received {
         Received::Bytes(got) => {
             let got = call::new_int(got)?.into_bound(py);
-            let address = address.to_python(py)?.into_bound(py);
+            let address = sock.state.peer.object_for(py, &address)?.into_bound(py);
             let tuple = (got, address).into_pyobject(py);
             tuple
                 .map(|tuple| tuple.into_any().into())

@@ -234,6 +234,7 @@ fn opened(
     sock.state.proto.set(found(proto, "proto")?);
     sock.state.wraps.set(false);
     sock.state.drained.set(false);
+    sock.state.peer.forget();
     timeout::set_default(py, sock)?;
     if let Some(registration) = sock.state.registration.take() {
         // A second __init__: the base class has closed nothing, but the number is another one now.
@@ -376,6 +377,7 @@ pub fn wait_for(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object
 pub unsafe extern "C" fn finalize(this: *mut ffi::PyObject) {
     // SAFETY: CPython's own call for an instance of our class.
     let sock = unsafe { Sock::from_ptr(this) };
+    sock.state.peer.forget();
     let fd = sock.state.fd.replace(-1);
     if fd < 0 {
         return;

@@ -16,8 +16,7 @@ use super::Methods;
 use super::address::Address;
 use super::ancillary::{Control, header, sequence};
 use super::call::{self, Args, raise_text, type_error};
-use super::connect::numeric;
-use super::datagram::audit;
+use super::datagram::{audit, target};
 use super::receive::{AT_ONCE, Received, View, new_bytes, receive};
 use super::send::{SEND, transmit};
 use super::state::Sock;
@@ -72,9 +71,9 @@ fn receive_message(
 
 impl Arrived {
     /// (first, ancillary data, flags, address).
-    fn into_tuple(mut self, py: Python<'_>, first: Object) -> Result<Object> {
+    fn into_tuple(mut self, py: Python<'_>, sock: Sock<'_>, first: Object) -> Result<Object> {
         let ancillary = self.control.items(py)?;
-        let address = match self.address.to_python(py) {
+        let address = match sock.state.peer.object_for(py, &self.address) {
             Ok(address) => address,
             Err(raised) => {
                 self.control.close_descriptors();
@@ -140,7 +139,7 @@ pub fn recvmsg(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object>
     }];
     let arrived = receive_message(py, sock, &mut parts, ancillary, flags)?;
     let data = super::receive::shortened(bytes, arrived.bytes)?;
-    arrived.into_tuple(py, data)
+    arrived.into_tuple(py, sock, data)
 }
 
 /// `recvmsg_into(buffers, ancbufsize=0, flags=0)` -> (bytes received, ancillary data, flags, address).
@@ -157,7 +156,7 @@ pub fn recvmsg_into(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Ob
     let mut parts: Vec<_> = views.iter().map(part).collect();
     let arrived = receive_message(py, sock, &mut parts, ancillary, flags)?;
     let got = call::new_int(arrived.bytes)?;
-    arrived.into_tuple(py, got)
+    arrived.into_tuple(py, sock, got)
 }
 
 /// `sendmsg(buffers, ancdata=(), flags=0, address=None)` -> bytes sent.
@@ -169,17 +168,12 @@ pub fn sendmsg(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object>
     // SAFETY: the singleton's address.
     let none = unsafe { ffi::Py_None() };
     let to = values.get(3).copied().filter(|to| *to != none);
-    let resolved = match to {
-        Some(to) => numeric(py, sock, to)?,
-        None => None,
-    };
     let address = match to {
         Some(to) => {
-            let target = resolved.as_ref().map_or(to, Object::as_ptr);
-            match Address::parse(sock.state.family.get(), target) {
-                Some(address) => Some(address),
-                None => return general(py, sock, args, "sendmsg", |methods| methods.sendmsg),
-            }
+            let Some(address) = target(py, sock, to)? else {
+                return general(py, sock, args, "sendmsg", |methods| methods.sendmsg);
+            };
+            Some(address)
         }
         None => None,
     };

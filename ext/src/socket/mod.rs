@@ -19,6 +19,7 @@ mod datagram;
 mod file;
 mod lifetime;
 mod message;
+mod peer;
 #[allow(dead_code, reason = "for the redirection of captured sockets")]
 pub mod plain;
 mod receive;

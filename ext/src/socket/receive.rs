@@ -290,7 +290,7 @@ pub fn recvfrom(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object
     match received {
         Received::Bytes(got) => {
             let data = new_bytes(place, got)?.into_bound(py);
-            let address = address.to_python(py)?.into_bound(py);
+            let address = sock.state.peer.object_for(py, &address)?.into_bound(py);
             let tuple = (data, address).into_pyobject(py);
             tuple
                 .map(|tuple| tuple.into_any().into())

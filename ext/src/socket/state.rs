@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use super::call::os_error;
 use super::class;
+use super::peer::LastPeer;
 use crate::error::{Raised, Result};
 use crate::object::Object;
 
@@ -57,6 +58,8 @@ pub struct State {
     /// The last read through TLS took the rest of a record: the TLS object has nothing by itself.
     pub record_read: Cell<bool>,
     pub registration: Cell<Option<Registration>>,
+    /// Emptied when the object is finalised: nobody drops a `State` that lies behind a base class.
+    pub peer: LastPeer,
 }
 
 impl State {
@@ -74,6 +77,7 @@ impl State {
             drained: Cell::new(false),
             record_read: Cell::new(false),
             registration: Cell::new(None),
+            peer: LastPeer::none(),
         }
     }
 }
