@@ -853,6 +853,78 @@ def test_wraps_a_green_socket(pair):
     assert outer.recv(1) == b"x"
 
 
+class Foreign:
+    """What a wrapped object may have beside the methods of a socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def describe(self):
+        return "foreign"
+
+
+def test_what_no_class_has_is_looked_for_in_the_wrapped_object(pair):
+    foreign = Foreign(pair[0])
+    green = greenio.GreenSocket(foreign)
+    assert green.describe() == "foreign"
+    foreign.later = 5
+    assert green.later == 5
+    for missing in ("nothing", "__length_hint__"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{missing}'"):
+            getattr(green, missing)
+    with pytest.raises(AttributeError, match="'GreenSocket' object has no attribute 'describe'"):
+        pair[1].describe()
+
+
+@ours
+def test_a_socket_that_wraps_none_looks_its_methods_up_the_fast_way():
+    assert not hasattr(greenio.GreenSocket, "__getattr__")
+
+
+class Special(greenio.GreenSocket):
+    def __getattr__(self, name):
+        if name == "special":
+            return "special"
+        return super().__getattr__(name)
+
+
+def test_a_subclass_keeps_its_class_and_its_own_attributes_when_it_wraps(pair):
+    for sock in (Special(Foreign(pair[0])), Special()):
+        with sock:
+            assert isinstance(sock, Special) and type(sock).__name__ == "Special"
+            assert sock.special == "special"
+            with pytest.raises(AttributeError):
+                _ = sock.nothing
+    assert Special(Foreign(pair[1])).describe() == "foreign"
+
+
+@pytest.mark.parametrize("inner", [std.socket, socket.socket, lambda: Foreign(std.socket())])
+@pytest.mark.parametrize("cls", [greenio.GreenSocket, Special])
+def test_what_a_wrapping_listener_accepts_is_of_its_class(cls, inner):
+    server = inner()
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    with cls(server) as green:
+        g = eventlet.spawn(green.accept)
+        with socket.create_connection(server.getsockname()):
+            conn, _ = g.wait()
+            with conn:
+                assert isinstance(conn, greenio.GreenSocket)
+                assert type(conn).__name__ == ("Special" if cls is Special else "GreenSocket")
+                with pytest.raises(AttributeError):
+                    conn.describe()
+
+
+def test_the_duplicate_of_a_wrapping_socket_wraps(pair):
+    a, b = pair
+    with greenio.GreenSocket(a).dup() as copy:
+        copy.sendall(b"x")
+        assert b.recv(1) == b"x"
+
+
 def test_fd_of_a_green_socket_is_plain(pair):
     a, _ = pair
     assert a.fd.fileno() == a.fileno()

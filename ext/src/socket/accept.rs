@@ -7,7 +7,7 @@ use std::ptr;
 use eventlet::reactor::Interest;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyTuple, PyType};
 
 use super::address::Address;
 use super::call::{Args, call_one, check_signals, errno, os_error};
@@ -141,14 +141,21 @@ fn accept_wrapped(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Obje
         .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
         .map_err(error)?;
     let class = class();
+    // The class that the listener had before it wrapped an object.
+    let makes = attribute(py, sock.object, "_accepts")?;
+    let makes = makes
+        .bind(py)
+        .cast::<PyType>()
+        .map_err(|failure| error(failure.into()))?
+        .as_type_ptr();
     // SAFETY: a live object and a type.
-    let green = unsafe { ffi::PyObject_TypeCheck(client.as_ptr(), sock.class()) } != 0;
+    let green = unsafe { ffi::PyObject_TypeCheck(client.as_ptr(), makes) } != 0;
     if green {
         return Ok(result);
     }
     // SAFETY: a live type.
     let plain = unsafe { (*class.class).tp_base };
-    let conn = if client.get_type().as_type_ptr() == plain && has_our_constructor(sock.class()) {
+    let conn = if client.get_type().as_type_ptr() == plain && has_our_constructor(makes) {
         let family = attribute(py, client.as_ptr(), "family")?
             .bind(py)
             .extract::<c_int>()
@@ -168,9 +175,9 @@ fn accept_wrapped(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Obje
             .call_method0("detach")
             .and_then(|fd| fd.extract::<c_int>())
             .map_err(error)?;
-        make(py, sock.class(), fd, family, kind, proto)?
+        make(py, makes, fd, family, kind, proto)?
     } else {
-        call_one(sock.class().cast(), client.as_ptr())?
+        call_one(makes.cast(), client.as_ptr())?
     };
     pair(py, conn, address.into())
 }

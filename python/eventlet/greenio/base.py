@@ -37,6 +37,8 @@ socket_timeout = socket.timeout
 
 _Socket = _core.socket_class()
 _original_socket = _Socket.__base__
+# Whose instances have no attributes but those that every green socket inherits.
+_ALL_INHERITED = (_original_socket, _original_socket.__base__)
 
 # What a wrapping socket passes on to the wrapped one. Methods that wait are native and do it themselves.
 _FORWARDED = (
@@ -94,6 +96,8 @@ class GreenSocket(_Socket):
         if timeout:
             self.settimeout(timeout)
         self._wrapped = sock
+        if type(sock) not in _ALL_INHERITED:
+            self.__class__ = _forwarding(type(self))
         for name in _FORWARDED:
             method = getattr(sock, name, None)
             if method is not None:
@@ -111,6 +115,11 @@ class GreenSocket(_Socket):
         return self
 
     @property
+    def _accepts(self):
+        # The class of what a wrapping listener accepts.
+        return type(self)
+
+    @property
     def family(self):
         return self._wrapped.family if self._wraps else super().family
 
@@ -121,12 +130,6 @@ class GreenSocket(_Socket):
     @property
     def proto(self):
         return self._wrapped.proto if self._wraps else super().proto
-
-    def __getattr__(self, name):
-        # Only what no class in the hierarchy has gets here: the wrapped object may.
-        if name.startswith("__") or not self._wraps or name == "_wrapped":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self._wrapped, name)
 
     def __enter__(self):
         return self
@@ -159,6 +162,35 @@ class GreenSocket(_Socket):
             stacklevel=2,
         )
         return self.makefile(*args, **kw)
+
+
+class _Forwarding:
+    """What a socket is, besides its class, when it wraps an object that may have attributes of its own.
+
+    Not a part of `GreenSocket`: CPython looks the attributes of a class with `__getattr__` up the slow
+    way, every method of every call.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name):
+        # Only what no class in the hierarchy has gets here: the wrapped object may.
+        if name.startswith("__") or not self._wraps or name == "_wrapped":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._wrapped, name)
+
+
+def _forwarding(cls):
+    """Return the class of those sockets of class *cls* that look attributes up in the object which they
+    wrap: one for each class, under the same name. What they accept is of class *cls*."""
+    if issubclass(cls, _Forwarding):
+        return cls
+    found = cls.__dict__.get("_wrapping")
+    if found is None:
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+        names |= {"__slots__": (), "__doc__": cls.__doc__, "_accepts": cls}
+        found = cls._wrapping = type(cls)(cls.__name__, (cls, _Forwarding), names)
+    return found
 
 
 def _resolve(sock, address):
