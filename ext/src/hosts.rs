@@ -3,7 +3,10 @@
 //! An answer may be kept if libc asks the hosts file first (nsswitch.conf(5), `hosts: files …`) and the hosts file
 //! has the name for the family that was asked for, so that no server took part; and if its order cannot change with
 //! routes and interfaces (RFC 6724): one address, or loopback addresses only. AI_ADDRCONFIG depends on interfaces
-//! and is never kept. The files are looked at (stat(2)) at every call, so a change counts at once.
+//! and is never kept. The files are looked at (stat(2)) at every call, so a change counts at once; that of the services
+//! only for a port that is a name.
+//!
+//! Answers for numeric addresses with numeric ports depend on no file, and are kept without looking at any.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
@@ -14,6 +17,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString};
 
 use crate::gil_cell::GilCell;
+
+const FILES: usize = 4;
+const HOSTS: usize = 0;
+const NSSWITCH: usize = 1;
+const SERVICES: usize = 3;
 
 /// More answers than this are not kept: a program that asks for that many has another cache.
 const MOST: usize = 256;
@@ -64,18 +72,20 @@ struct Question {
 
 #[derive(Default)]
 struct State {
-    stamps: [Stamp; 4],
+    stamps: [Stamp; FILES],
     generation: u64,
     /// Names of the hosts file with an IPv4, an IPv6 address; nobody's unless it is asked first.
     names: [HashSet<String>; 2],
     answers: HashMap<Question, Py<PyList>>,
+    /// Of questions that depend on no file.
+    numeric: HashMap<Question, Py<PyList>>,
 }
 
 /// Answers to look-ups, as `socket.getaddrinfo` gives them, that local files alone decide.
 #[pyclass(frozen, module = "greenlet._core")]
 pub struct HostsCache {
     /// Paths of the hosts file, and of nsswitch.conf, gai.conf and services beside it.
-    files: [String; 4],
+    files: [String; FILES],
     state: GilCell<State>,
 }
 
@@ -115,6 +125,19 @@ fn question(
     })
 }
 
+impl Question {
+    fn has_named_port(&self) -> bool {
+        matches!(self.port, Port::Name(_))
+    }
+
+    /// Whether no file takes part in the answer, and neither do routes and interfaces.
+    fn is_numeric(&self) -> bool {
+        !self.has_named_port()
+            && self.flags & libc::AI_ADDRCONFIG == 0
+            && self.host.parse::<IpAddr>().is_ok()
+    }
+}
+
 /// Whether nsswitch.conf says that hosts are looked for in files first, whatever comes then.
 fn files_come_first(nsswitch: &str) -> bool {
     let hosts = nsswitch
@@ -141,17 +164,22 @@ fn names(hosts: &str) -> [HashSet<String>; 2] {
 }
 
 impl State {
-    /// Forgets everything if a file has changed.
-    fn refresh(&mut self, files: &[String; 4]) -> HashMap<Question, Py<PyList>> {
-        let stamps = [0, 1, 2, 3].map(|index| Stamp::of(&files[index]));
+    /// Forgets everything that depends on files if one has changed. `all`: the services, too.
+    fn refresh(&mut self, files: &[String; FILES], all: bool) -> HashMap<Question, Py<PyList>> {
+        let mut stamps = self.stamps;
+        for (index, (stamp, file)) in stamps.iter_mut().zip(files).enumerate() {
+            if index != SERVICES || all {
+                *stamp = Stamp::of(file);
+            }
+        }
         if stamps == self.stamps {
             return HashMap::new();
         }
         self.stamps = stamps;
         self.generation += 1;
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        self.names = if files_come_first(&read(&files[1])) {
-            names(&read(&files[0]))
+        self.names = if files_come_first(&read(&files[NSSWITCH])) {
+            names(&read(&files[HOSTS]))
         } else {
             Default::default()
         };
@@ -218,13 +246,20 @@ impl HostsCache {
         flags: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let question = question(host, port, [family, r#type, proto, flags]);
+        let numeric = question.as_ref().is_some_and(Question::is_numeric);
         let (old, found, generation) = self.state.with(py, |state| {
-            let old = state.refresh(&self.files);
-            let found = question.and_then(|question| {
-                let answer = state.answers.get(&question)?;
-                Some(answer.clone_ref(py))
-            });
-            (old, found, state.generation)
+            let (old, answers) = if numeric {
+                (HashMap::new(), &state.numeric)
+            } else {
+                let named = matches!(&question, Some(question) if question.has_named_port());
+                (state.refresh(&self.files, named), &state.answers)
+            };
+            let found = question.and_then(|question| answers.get(&question));
+            (
+                old,
+                found.map(|answer| answer.clone_ref(py)),
+                state.generation,
+            )
         });
         drop(old);
         match found {
@@ -259,8 +294,17 @@ impl HostsCache {
             return false;
         }
         let copy = answer.get_slice(0, answer.len()).unbind();
+        if question.is_numeric() {
+            let old = self.state.with(py, |state| {
+                let full = state.numeric.len() >= MOST;
+                let old = full.then(|| std::mem::take(&mut state.numeric));
+                (old, state.numeric.insert(question, copy))
+            });
+            drop(old);
+            return true;
+        }
         let (old, kept) = self.state.with(py, |state| {
-            let old = state.refresh(&self.files);
+            let old = state.refresh(&self.files, question.has_named_port());
             let room = state.answers.len() < MOST;
             let kept = room && state.generation == generation && state.decides(&question);
             let copy = if kept {
@@ -275,7 +319,8 @@ impl HostsCache {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| state.answers.len())
+        self.state
+            .with(py, |state| state.answers.len() + state.numeric.len())
     }
 }
 

@@ -150,14 +150,15 @@ def test_nothing_is_kept_unless_files_come_first(folder, sources):
 @pytest.mark.parametrize("name", ["hosts", "nsswitch.conf", "gai.conf", "services"])
 def test_a_changed_file_ends_what_was_kept(folder, name):
     cache = HostsCache(str(folder))
-    generation = cache.look(*HERE)
-    assert cache.keep(generation, entries("127.0.0.1"), *HERE)
+    here = ("here", "http", *STREAM)
+    generation = cache.look(*here)
+    assert cache.keep(generation, entries("127.0.0.1"), *here)
     path = folder / name
     path.write_text((path.read_text() if path.exists() else "") + "# changed\n")
-    later = cache.look(*HERE)
+    later = cache.look(*here)
     assert later == generation + 1
-    assert not cache.keep(generation, entries("127.0.0.1"), *HERE)  # asked before the change
-    assert cache.keep(later, entries("127.0.0.1"), *HERE)
+    assert not cache.keep(generation, entries("127.0.0.1"), *here)  # asked before the change
+    assert cache.keep(later, entries("127.0.0.1"), *here)
 
 
 def test_the_number_of_answers_is_bounded(folder):
@@ -166,3 +167,29 @@ def test_the_number_of_answers_is_bounded(folder):
         question = ("here", port, *STREAM)
         cache.keep(cache.look(*question), entries("127.0.0.1"), *question)
     assert len(cache) == 256
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_answers_for_addresses_depend_on_no_file(folder, host):
+    cache = HostsCache(str(folder))
+    question = (host, 80, *STREAM)
+    assert cache.keep(cache.look(*question), entries(host), *question)
+    for name in ("hosts", "nsswitch.conf", "gai.conf", "services"):
+        (folder / name).write_text("# changed\n")
+    first, second = cache.look(*question), cache.look(*question)
+    assert first == second == entries(host) and first is not second
+    for other in (
+        (host, "http", *STREAM),
+        (host, 80, 0, 0, 0, socket.AI_ADDRCONFIG),
+        (host + "%1", 80, *STREAM),
+    ):
+        assert not cache.keep(cache.look(*other), entries(host), *other)
+
+
+def test_the_number_of_addresses_is_bounded(folder):
+    cache = HostsCache(str(folder))
+    for port in range(300):
+        question = ("192.0.2.1", port, *STREAM)
+        assert cache.keep(cache.look(*question), entries("192.0.2.1"), *question)
+        assert cache.look(*question) == entries("192.0.2.1")
+        assert len(cache) <= 256

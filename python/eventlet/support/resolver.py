@@ -1,9 +1,10 @@
 """Look-ups of names by the system's own resolver, in OS threads: other green threads go on
 meanwhile.
 
-Numeric addresses need no look-up and are answered at once. The threads are those of the native
-pool (`ext/src/tpool.rs`); in the hub itself, and where there is none, look-ups are made in place.
-What the hosts file alone decides is answered from memory while the file is the same.
+Numeric addresses need no look-up and are answered at once, from memory when they are asked for
+again. The threads are those of the native pool (`ext/src/tpool.rs`); in the hub itself, and where
+there is none, look-ups are made in place. What the hosts file alone decides is answered from memory
+while the file is the same.
 """
 
 import _socket
@@ -52,9 +53,8 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     if known.__class__ is list:
         return known
     named_port = isinstance(port, (str, bytes)) and not port.isdigit()
-    if is_numeric(host) and not named_port:
-        return _getaddrinfo(host, port, family, type, proto, flags)
-    found = in_thread(_getaddrinfo, host, port, family, type, proto, flags)
+    call = _call_now if is_numeric(host) and not named_port else in_thread
+    found = call(_getaddrinfo, host, port, family, type, proto, flags)
     _hosts.keep(known, found, host, port, family, type, proto, flags)
     return found
 
