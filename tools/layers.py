@@ -25,7 +25,7 @@ ENGINE = """
 """
 EXT = """
     gil_cell | object error | stacks
-    pystate | call | hosts
+    pystate | call gil | hosts
     greenlet thread thread_ident trace overflow process
     capi | deep_sort | hub | local
     wait_queue | timer
@@ -51,7 +51,7 @@ UPWARD = {
 UNSAFE = {
     "engine": {"clock", "fiber", "stack", "reactor", "inbox", "rt", "net"},
     "ext": {
-        *{"gil_cell", "object", "error", "call", "pystate", "greenlet", "thread", "trace"},
+        *{"gil", "gil_cell", "object", "error", "call", "pystate", "greenlet", "thread", "trace"},
         *{
             "overflow",
             "process",

@@ -3,8 +3,9 @@
 //! CPython before 3.14 ends a daemon thread that wants the GIL of a finalizing interpreter with `pthread_exit`,
 //! which unwinds the stack by force. It may not reach a frame that Rust believes cannot unwind, nor a
 //! `catch_unwind` (both abort the process), and it must not run destructors, since the thread holds no GIL.
-//! So the outermost call of a greenlet is declared as one that may unwind, with a guard around it that stops
-//! the thread for good, which is what CPython 3.14 does to such threads itself.
+//! So the outermost call of a greenlet, calls of builtins in whose place we act, and those that take the GIL are
+//! declared as ones that may unwind, with a guard around them that stops the thread for good, which is what
+//! CPython 3.14 does to such threads itself.
 //!
 //! An exception of C++ that nobody catches meets the end of the stack there, as it does in a thread's first
 //! function: the runtime of C++ looks for a handler before it unwinds anything (phase 1 of the Itanium C++ ABI:
@@ -33,6 +34,13 @@ unsafe extern "C-unwind" {
         count: usize,
         kwargs: *mut PyObject,
     ) -> *mut PyObject;
+    fn PyObject_Vectorcall(
+        function: *mut PyObject,
+        args: *const *mut PyObject,
+        count: usize,
+        names: *mut PyObject,
+    ) -> *mut PyObject;
+    fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
 }
 
 /// The function as one that may unwind. PyO3 declares the same functions as ones that may not, and when the whole
@@ -66,6 +74,37 @@ pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
     std::mem::forget(guard);
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Object::from_owned(result) }.ok_or(Raised)
+}
+
+/// Takes the GIL. Does not come back if the interpreter ends meanwhile.
+///
+/// # Safety
+/// - `state` is what PyEval_SaveThread gave in the calling thread, and was not used since.
+#[inline]
+pub unsafe fn restore_thread(state: *mut ffi::PyThreadState) {
+    let restore: unsafe extern "C-unwind" fn(_) = PyEval_RestoreThread;
+    let restore = unwinding(restore);
+    let guard = StopThread;
+    // SAFETY: the caller's promise.
+    unsafe { restore(state) };
+    std::mem::forget(guard);
+}
+
+/// As PyObject_Vectorcall, of a builtin that may let go of the GIL. May switch: if the builtin does.
+///
+/// # Safety
+/// - Live objects: `count` positional arguments at `args`, and behind them those that the tuple `names` (or null) names.
+#[inline]
+pub unsafe fn vectorcall(
+    function: *mut PyObject,
+    args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> Result<Object> {
+    let call: unsafe extern "C-unwind" fn(_, _, _, _) -> _ = PyObject_Vectorcall;
+    let call = unwinding(call);
+    // SAFETY: the caller's promise.
+    guarded(|| unsafe { call(function, args, count, names) })
 }
 
 /// As [`guarded`], as the outermost call of a greenlet.

@@ -58,6 +58,7 @@ pub use view::{
 };
 
 use crate::error::{self, Pending, Raised};
+use crate::gil::Gil;
 use crate::greenlet::{self, Gr, Phase, Role, Transfer, switch};
 use crate::object::{Object, Slot};
 use crate::thread::Thread;
@@ -922,12 +923,9 @@ impl Hub {
                 Rest::Short(at_most) => wait.limit(at_most),
                 Rest::Long => {}
             }
-            // SAFETY: the GIL is held and no borrow is alive.
-            let saved = unsafe { ffi::PyEval_SaveThread() };
-            let result = wait.block();
-            // SAFETY: the state that PyEval_SaveThread gave, in the same thread.
-            unsafe { ffi::PyEval_RestoreThread(saved) };
-            result
+            // SAFETY: the GIL is held, and no borrow is alive.
+            let py = unsafe { Python::assume_attached() };
+            Gil::release(py, |_| wait.block())
         } else {
             wait.block()
         };

@@ -8,6 +8,7 @@ mod deep_sort;
 mod error;
 mod event;
 mod file;
+mod gil;
 mod gil_cell;
 mod greenlet;
 mod greenpool;

@@ -8,7 +8,6 @@
 //! Doors for Rust: `offload` for native calls, `execute_call` for Python's.
 #![allow(unsafe_code)] // lets go of the GIL, enters contexts
 
-mod gil;
 mod offload;
 mod pool;
 mod task;
@@ -19,11 +18,11 @@ use pyo3::types::{PyDict, PyTuple};
 
 pub use offload::{offload, offload_until};
 
+use crate::gil::Gil;
 use crate::gil_cell::GilCell;
 use crate::greenthread::Call;
 use crate::hub::{self, Reason, Waiter};
 use crate::object::Object;
-use gil::Gil;
 use pool::Pool;
 
 /// Most threads of the system's pool.

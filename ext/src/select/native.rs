@@ -8,6 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::error::system_error;
+use crate::gil::Gil;
 
 /// Calls `attempt` with milliseconds (-1: for ever) until it reports something, fails, or the time is over. The GIL
 /// is released meanwhile. May switch: no.
@@ -27,7 +28,7 @@ pub fn wait(
             None => 0,
             Some(deadline) => round_up(deadline.saturating_duration_since(Instant::now())),
         };
-        let (count, errno) = py.detach(|| {
+        let (count, errno) = Gil::release(py, |_| {
             let count = attempt(milliseconds);
             (count, std::io::Error::last_os_error())
         });

@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::state::Sock;
+use crate::call;
 use crate::error::{Raised, Result};
 use crate::object::Object;
 
@@ -125,10 +126,7 @@ impl<'a> Args<'a> {
         values.extend_from_slice(self.values);
         let positional = self.positional + usize::from(first.is_some());
         // SAFETY: live objects, borrowed from our own caller; `names` as CPython gave it to us.
-        let result =
-            unsafe { ffi::PyObject_Vectorcall(callable, values.as_ptr(), positional, self.names) };
-        // SAFETY: a new reference, or null with an exception set.
-        unsafe { Object::from_owned(result) }.ok_or(Raised)
+        unsafe { call::vectorcall(callable, values.as_ptr(), positional, self.names) }
     }
 
     /// The positional values.
@@ -151,9 +149,7 @@ impl<'a> Args<'a> {
 #[inline]
 pub fn call_one(function: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> Result<Object> {
     // SAFETY: live objects; the callee takes its own references.
-    let result = unsafe { ffi::PyObject_Vectorcall(function, &arg, 1, ptr::null_mut()) };
-    // SAFETY: a new reference, or null with an exception set.
-    unsafe { Object::from_owned(result) }.ok_or(Raised)
+    unsafe { call::vectorcall(function, &arg, 1, ptr::null_mut()) }
 }
 
 fn str_equals(object: *mut ffi::PyObject, text: &str) -> bool {

@@ -14,6 +14,7 @@ use super::call::{self, Args, check_signals, errno, os_error, raise_text};
 use super::state::Sock;
 use super::wait::{Limit, fileno, not_ready, wait};
 use crate::error::{Pending, Raised, Result};
+use crate::gil::Gil;
 use crate::object::Object;
 
 /// Bytes asked for in one call when the caller wants the whole file: what one call can be asked for.
@@ -154,7 +155,7 @@ fn send_part(
     from: u64,
     len: usize,
 ) -> std::result::Result<usize, c_int> {
-    py.detach(|| {
+    Gil::release(py, |_| {
         let mut from = from as libc::off_t;
         // SAFETY: a place for the offset; descriptors are only numbers.
         let sent = unsafe { libc::sendfile(fd, source, &mut from, len) };

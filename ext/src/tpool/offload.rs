@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::gil::Gil;
 use super::pool::{self, Job};
 use super::{Kind, ready_pool};
+use crate::gil::Gil;
 use crate::hub::{self, Instant, Letter, Reason, Waiter, Woken};
 
 /// What the call leaves for the green thread, and how to wake that.

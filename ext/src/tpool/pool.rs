@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::gil::Gil;
+use crate::gil::Gil;
 use crate::hub::Letter;
 
 /// What a thread of the pool does.

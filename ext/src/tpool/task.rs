@@ -8,9 +8,9 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::gil::Gil;
 use super::pool::{Job, Pool};
 use crate::error::{Pending, Raised};
+use crate::gil::Gil;
 use crate::gil_cell::GilCell;
 use crate::greenthread::Call;
 use crate::hub::{self, Letter, Reason, Waiter, Woken};
