@@ -53,7 +53,7 @@ fn unwinding<F>(function: F) -> F {
 /// Stops the thread when it is unwound through. No panic of ours passes here: C code lies in between.
 ///
 /// Unless the interpreter ends it is an exception of C++ that nobody has caught, which ends the process.
-struct StopThread;
+pub struct StopThread;
 
 impl Drop for StopThread {
     fn drop(&mut self) {

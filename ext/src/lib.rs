@@ -5,6 +5,8 @@ mod capi;
 mod census;
 #[cfg(not(Py_3_12))]
 mod deep_sort;
+#[cfg(wraps_calls)]
+mod ending;
 mod error;
 mod event;
 mod file;
