@@ -45,7 +45,7 @@ pub use descriptors::{
     io_closed_class, is_closed_error, notify_close, notify_opened, park_any, park_fd, park_token,
     prevent_multiple_readers, prevents_multiple_readers, release,
 };
-pub use fork::{after_fork, forks, set_survive_fork, survive_fork};
+pub use fork::{after_fork, end_idle_child, forks, set_survive_fork, survive_fork};
 pub use idle::trim_after;
 pub use outer::{
     LISTENS, RUNS, SWITCHES, Step, descriptor, end_turn, next_due, overrides, set_overrides, step,

@@ -525,6 +525,15 @@ pub fn end_turn(py: Python<'_>) {
     hub::end_turn(py);
 }
 
+/// End the process if it is a forked child with nothing left to do: its main greenlet was left behind, and no green
+/// thread, timer or listener is there. *May switch: no.*
+///
+/// For a hub whose class runs itself, when its own loop has nothing to do.
+#[pyfunction]
+pub fn end_idle_child(py: Python<'_>) {
+    hub::end_idle_child(py);
+}
+
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -541,5 +550,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(notify_close, module)?)?;
     module.add_function(wrap_pyfunction!(notify_opened, module)?)?;
     module.add_function(wrap_pyfunction!(end_turn, module)?)?;
+    module.add_function(wrap_pyfunction!(end_idle_child, module)?)?;
     module.add_function(wrap_pyfunction!(forget_reopened, module)?)
 }

@@ -635,3 +635,51 @@ def test_subprocess_with_a_function_to_run_first():
     assert eventlet.spawn(run).wait() == b"neighbour is dead: True\n"
     gate.send("tea")
     assert neighbour.wait() == "tea"
+
+
+ASYNCIO = """
+import os, sys
+import eventlet
+from eventlet import hubs
+hubs.use_hub("asyncio")
+import asyncio
+from eventlet.asyncio import spawn_for_awaitable
+
+async def late():
+    await asyncio.sleep(0.02)
+    print("coroutine")
+
+def child():
+    print("child")
+    {work}
+
+def forker():
+    pid = os.fork()
+    if pid == 0:
+        return child()
+    print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+eventlet.spawn(forker).wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "work, printed, status",
+    [
+        ("", "", 0),
+        ("eventlet.sleep(0.01); print('slept')", "slept\n", 0),
+        ("eventlet.spawn_after(0.02, print, 'later')", "later\n", 0),
+        ("spawn_for_awaitable(late()).wait()", "coroutine\n", 0),
+        ("asyncio.get_event_loop().create_task(late())", "coroutine\n", 0),
+        ("sys.stderr.close(); raise ValueError", "", 1),
+        ("sys.exit(7)", "", 7),
+    ],
+)
+def test_child_with_the_asyncio_hub_ends(work, printed, status):
+    done = subprocess.run(
+        [sys.executable, "-u", "-W", "ignore", "-c", ASYNCIO.format(work=work)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == f"child\n{printed}status {status}\n", done.stderr

@@ -113,6 +113,20 @@ fn family_of(me: Gr) -> Vec<Gr> {
     family
 }
 
+/// Ends the process if it is a forked child whose main greenlet was left behind, and the hub has nothing to do and
+/// waits for nothing. For a hub whose class has the loop, which knows whether that has anything to do. May switch: no.
+pub fn end_idle_child(py: Python<'_>) {
+    let Some(thread) = Thread::existing() else {
+        return;
+    };
+    let Some(hub) = thread.hub.borrow().clone() else {
+        return;
+    };
+    if hub.main_is_left(thread) && hub.is_done(thread, thread.current.get()) {
+        hub.end_of_child(py, Ok(()));
+    }
+}
+
 impl Hub {
     /// Kernel objects that parent and child share are made anew. If that fails the thread gets another hub.
     fn renew(&self, py: Python<'_>, thread: &Thread) -> PyResult<()> {

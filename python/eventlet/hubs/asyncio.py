@@ -55,6 +55,10 @@ class Hub(hub.BaseHub):
     BACKEND = "epoll"
     #: Whether `debug.hub_prevent_multiple_readers(False)` is allowed.
     MULTIPLE_READERS = False
+    #: Whether this process was forked from a green thread.
+    _is_child = False
+    #: A coroutine's task that such a process will not end before.
+    _last_task = None
 
     def __init__(self):
         super().__init__()
@@ -128,6 +132,22 @@ class Hub(hub.BaseHub):
             self.loop.stop()
         elif wanted:
             self._wake_in(wanted)
+        elif wanted is None and self._is_child:
+            self._end_if_idle()
+
+    def _end_if_idle(self):
+        """End a forked child when neither green threads nor coroutines have anything left to do."""
+        if self._last_task is not None or self._deadline is not None:
+            return
+        self._last_task = next(iter(asyncio.all_tasks(self.loop)), None)
+        if self._last_task is None:
+            _core.end_idle_child()
+        else:
+            self._last_task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, _task):
+        self._last_task = None
+        self.loop.call_soon(self._on_readable)
 
     def _wake_in(self, seconds):
         when = self.loop.time() + seconds
@@ -155,8 +175,10 @@ class Hub(hub.BaseHub):
         if self.running:  # it was a coroutine that forked, and it goes on
             self._keep_loop()
         else:
+            self._is_child = True
             self._finalizer.detach()
             self._attach(_new_loop())
+            self.loop.call_soon(self._on_readable)
 
     def _keep_loop(self):
         _renew(self.loop)
