@@ -36,9 +36,9 @@ def _output(command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _pip(python, *arguments):
+def _pip(python, *arguments, **options):
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, *arguments], check=True)
+    subprocess.run([*command, *arguments], check=True, **options)
 
 
 def _venv(base, folder):
@@ -65,7 +65,7 @@ def peers(base, scratch, renew):
     for name, requirement in PEERS.items():
         try:
             if renew:
-                _pip(python, "--only-binary", ":all:", requirement)
+                _pip(python, "--only-binary", ":all:", requirement, capture_output=True)
             _output([python, "-c", f"import {name}"])
         except subprocess.CalledProcessError:
             absent[name] = f"{requirement} cannot be had for CPython {major}.{minor}"
