@@ -28,7 +28,11 @@ fn main() {
     let target = std::env::var("CARGO_CFG_TARGET_OS");
     if target.as_deref() == Ok("linux") && (version.major, version.minor) < (3, 14) {
         println!("cargo::rustc-cfg=wraps_calls");
+        let inline = (version.major, version.minor) < (3, 11);
         for name in WRAPPED {
+            if inline && name == "PyObject_Vectorcall" {
+                continue; // CPython 3.10 does not export it
+            }
             println!("cargo::rustc-link-arg-cdylib=-Wl,--wrap={name}");
         }
     }

@@ -34,10 +34,19 @@ unsafe extern "C-unwind" {
         count: usize,
         kwargs: *mut PyObject,
     ) -> *mut PyObject;
+    #[cfg(Py_3_11)]
     fn PyObject_Vectorcall(
         function: *mut PyObject,
         args: *const *mut PyObject,
         count: usize,
+        names: *mut PyObject,
+    ) -> *mut PyObject;
+    #[cfg(not(Py_3_11))]
+    fn _PyObject_MakeTpCall(
+        state: *mut ffi::PyThreadState,
+        function: *mut PyObject,
+        args: *const *mut PyObject,
+        count: ffi::Py_ssize_t,
         names: *mut PyObject,
     ) -> *mut PyObject;
     fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
@@ -94,6 +103,7 @@ pub unsafe fn restore_thread(state: *mut ffi::PyThreadState) {
 ///
 /// # Safety
 /// - Live objects: `count` positional arguments at `args`, and behind them those that the tuple `names` (or null) names.
+#[cfg(Py_3_11)]
 #[inline]
 pub unsafe fn vectorcall(
     function: *mut PyObject,
@@ -103,6 +113,41 @@ pub unsafe fn vectorcall(
 ) -> Result<Object> {
     let call: unsafe extern "C-unwind" fn(_, _, _, _) -> _ = PyObject_Vectorcall;
     let call = unwinding(call);
+    // SAFETY: the caller's promise.
+    guarded(|| unsafe { call(function, args, count, names) })
+}
+
+/// As above. CPython 3.10 has the function in its headers only (`Include/cpython/abstract.h`).
+///
+/// # Safety
+/// - Live objects: `count` positional arguments at `args`, and behind them those that the tuple `names` (or null) names.
+#[cfg(not(Py_3_11))]
+#[inline]
+pub unsafe fn vectorcall(
+    function: *mut PyObject,
+    args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> Result<Object> {
+    type Vectorcall = unsafe extern "C-unwind" fn(
+        *mut PyObject,
+        *const *mut PyObject,
+        usize,
+        *mut PyObject,
+    ) -> *mut PyObject;
+    // SAFETY: a live object.
+    let own = unsafe { ffi::PyVectorcall_Function(function) };
+    let Some(own) = own else {
+        // SAFETY: the GIL is held.
+        let state = unsafe { ffi::PyThreadState_Get() };
+        let count = count as ffi::Py_ssize_t;
+        let call: unsafe extern "C-unwind" fn(_, _, _, _, _) -> _ = _PyObject_MakeTpCall;
+        let call = unwinding(call);
+        // SAFETY: the caller's promise.
+        return guarded(|| unsafe { call(state, function, args, count, names) });
+    };
+    // SAFETY: the same function, said to be one that may unwind.
+    let call = unsafe { std::mem::transmute::<ffi::vectorcallfunc, Vectorcall>(own) };
     // SAFETY: the caller's promise.
     guarded(|| unsafe { call(function, args, count, names) })
 }

@@ -46,9 +46,6 @@ stopping! {
     __wrap_PyObject_CallNoArgs = __real_PyObject_CallNoArgs(function: Object) -> Object;
     __wrap_PyObject_CallObject = __real_PyObject_CallObject(function: Object, args: Object) -> Object;
     __wrap_PyObject_GetAttr = __real_PyObject_GetAttr(object: Object, name: Object) -> Object;
-    __wrap_PyObject_Vectorcall = __real_PyObject_Vectorcall(
-        function: Object, args: *const Object, count: usize, names: Object
-    ) -> Object;
     __wrap_PyObject_VectorcallDict = __real_PyObject_VectorcallDict(
         function: Object, args: *const Object, count: usize, kwargs: Object
     ) -> Object;
@@ -59,4 +56,11 @@ stopping! {
         state: *mut PyThreadState, function: Object, args: *const Object, count: isize, keywords: Object
     ) -> Object;
     __wrap__Py_Dealloc = __real__Py_Dealloc(object: Object) -> ();
+}
+
+#[cfg(Py_3_11)]
+stopping! {
+    __wrap_PyObject_Vectorcall = __real_PyObject_Vectorcall(
+        function: Object, args: *const Object, count: usize, names: Object
+    ) -> Object;
 }
