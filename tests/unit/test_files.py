@@ -69,13 +69,22 @@ def test_what_the_program_made_non_blocking_stays_so(pipe):
         os.read(here, 1)
 
 
-def test_what_a_green_file_made_non_blocking_is_waited_for():
-    here, there = std.pipe()
-    with greenio.GreenPipe(here, "rb", 0) as file:
-        g = alongside(os.read, file.fileno(), 10)
-        std.write(there, b"tea")
+@pytest.mark.parametrize("make", [std.pipe, lambda: [s.detach() for s in socket.socketpair()]])
+def test_green_file_leaves_the_flags_to_whom_it_shares_them_with(make):
+    here, there = make()
+    with greenio.GreenPipe(here, "rb", 0) as file, greenio.GreenPipe(there, "wb", 0) as out:
+        assert std.get_blocking(here) and std.get_blocking(there)
+        g = alongside(file.read, 10)
+        out.write(b"tea")
         assert g.wait() == b"tea"
-    std.close(there)
+        g = alongside(os.read, here, 10)
+        out.write(b"cup")
+        assert g.wait() == b"cup"
+        g = alongside(out.write, bytes(1_000_000))
+        got = 0
+        while got < 1_000_000:
+            got += len(file.read(100_000))
+        assert g.wait() == 1_000_000
 
 
 def test_bad_arguments(pipe):

@@ -1,5 +1,6 @@
 """Processes: `eventlet.green.subprocess` and the patched standard module."""
 
+import os
 import signal
 import subprocess as std
 import sys
@@ -7,7 +8,7 @@ import textwrap
 
 import eventlet
 import pytest
-from eventlet.green import subprocess
+from eventlet.green import os as green_os, subprocess
 
 
 def python(script):
@@ -79,11 +80,34 @@ def test_many_wait_for_one_process():
 
 
 def test_child_that_somebody_else_has_reaped():
-    import os
-
     p = subprocess.Popen(["true"])
     os.waitpid(p.pid, 0)
     assert p.wait() == 0  # nobody knows: as in the standard module
+
+
+def test_status_that_is_reported_for_a_stopped_child(monkeypatch):
+    p = subprocess.Popen(["true"])
+    os.waitpid(p.pid, 0)
+    # What a tracer sees: stopped by signal 3.
+    monkeypatch.setattr(green_os, "waitpid", lambda pid, options: (pid, 3 << 8 | 0x7F))
+    assert p.wait() == -3
+
+
+def test_pipe_that_two_processes_share_stays_blocking():
+    shows = python("import os; print(os.get_blocking(0), len(os.read(0, 9)))")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        with subprocess.Popen(shows, stdin=first.stdout, stdout=subprocess.PIPE) as second:
+            first.stdin.write(b"tea")
+            first.stdin.close()
+            assert second.communicate() == (b"True 3\n", None)
+
+
+def test_line_buffering_of_bytes_is_warned_of():
+    with pytest.warns(RuntimeWarning, match="line buffering"):
+        p = subprocess.Popen(["cat"], bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    with p:
+        p.communicate(b"tea")
+    assert p.returncode == 0
 
 
 def test_functions_and_their_errors():

@@ -14,7 +14,6 @@ import sys
 from greenlet import _core
 
 from eventlet import greenio, patcher
-from eventlet.greenio.py3 import _made_non_blocking
 from eventlet.hubs import IOClosed, notify_opened
 
 __all__ = list(_stdlib.__all__)
@@ -75,7 +74,7 @@ def read(fd, n):
     if n < 0:
         raise OSError(errno.EINVAL, strerror(errno.EINVAL))
     try:
-        return _core.file_read(fd, n, fd in _made_non_blocking)
+        return _core.file_read(fd, n, False)
     except IOClosed:
         return b""
 
@@ -85,7 +84,7 @@ def write(fd, st):
 
     May switch: yes. Raises OSError, TypeError.
     """
-    return _core.file_write(fd, st, fd in _made_non_blocking)
+    return _core.file_write(fd, st, False)
 
 
 def open(file, flags, mode=0o777, *, dir_fd=None):

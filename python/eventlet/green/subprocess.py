@@ -4,7 +4,7 @@ It is the running Python's own source over green modules. A child is waited for 
 are green files, and the exceptions are the standard module's.
 """
 
-import errno
+import contextlib
 import io
 import subprocess as _stdlib
 import types
@@ -43,15 +43,19 @@ _StandardPopen = _copy.Popen
 def _wait(self, timeout):
     """Wait for the end of the process; what `Popen.wait` and `communicate` do inside."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    while self.poll() is None:
+    while self.returncode is None:
+        with self._waitpid_lock:
+            if self.returncode is not None:
+                break
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid == self.pid:
+                self._handle_exitstatus(status)
+                break
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise _stdlib.TimeoutExpired(self.args, timeout)
-        try:
+        with contextlib.suppress(ChildProcessError):  # which the next attempt notices
             _core.wait_child(os.P_PID, self.pid, os.WEXITED, left)
-        except OSError as error:
-            if error.errno != errno.ECHILD:
-                raise
     return self.returncode
 
 

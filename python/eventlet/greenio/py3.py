@@ -10,6 +10,7 @@ import io
 import os
 import socket
 import stat
+import warnings
 
 from greenlet import _core
 
@@ -34,10 +35,6 @@ def _flags(mode):
     return kind[letter] | access | os.O_CLOEXEC
 
 
-# Descriptors that are non-blocking because a green file made them so: for green os.read and os.write.
-_made_non_blocking = set()
-
-
 def _open(name, flags):
     """Open a path as os.open does, for a FIFO once its other side is open. May switch: yes."""
     fileno = _core.open_fifo(os.fsdecode(name), flags, 0o666)
@@ -45,7 +42,7 @@ def _open(name, flags):
 
 
 class GreenFileIO(io.RawIOBase):
-    """A raw file on a descriptor; one of a pipe or socket is made non-blocking. *name*: a descriptor or a path.
+    """A raw file on a descriptor, whose flags stay as they are. *name*: a descriptor or a path.
 
     *mode*: one of 'r', 'w', 'a', 'x', with '+' for both directions ('b' is implied). *closefd*
     False leaves the descriptor open on close. *opener*: as in ``open``. May switch: reads and
@@ -85,12 +82,8 @@ class GreenFileIO(io.RawIOBase):
 
     def _set_up(self):
         fileno = self._fileno
-        kind = os.fstat(fileno).st_mode
-        if stat.S_ISDIR(kind):
+        if stat.S_ISDIR(os.fstat(fileno).st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._name)
-        if (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) and os.get_blocking(fileno):
-            os.set_blocking(fileno, False)
-            _made_non_blocking.add(fileno)
         if self._mode[0] == "a" and self.seekable():
             os.lseek(fileno, 0, os.SEEK_END)
 
@@ -218,7 +211,6 @@ class GreenFileIO(io.RawIOBase):
             super().close()
         finally:
             fileno, self._fileno = self._fileno, -1
-            _made_non_blocking.discard(fileno)
             if fileno >= 0 and self._closefd:
                 notify_close(fileno)
                 os.close(fileno)
@@ -303,6 +295,13 @@ def GreenPipe(
     result = raw
     try:
         lines = buffering == 1 and not binary
+        if buffering == 1 and binary:
+            warnings.warn(
+                "line buffering (buffering=1) isn't supported in binary mode, the default buffer "
+                "size will be used",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         if buffering == 1 or buffering < 0:
             buffering = io.DEFAULT_BUFFER_SIZE
             lines = lines or (not binary and raw.isatty())
