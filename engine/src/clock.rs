@@ -215,6 +215,17 @@ fn monotonic_now() -> Instant {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// CPU time that the calling OS thread has used.
+///
+/// ```
+/// let before = eventlet::clock::cpu_time();
+/// assert!(eventlet::clock::cpu_time() >= before);
+/// ```
+#[must_use]
+pub fn cpu_time() -> Duration {
+    Duration::from_nanos(read(libc::CLOCK_THREAD_CPUTIME_ID).as_nanos())
+}
+
 /// Reads one of the kernel's monotonic clocks.
 #[inline]
 fn read(clock: libc::clockid_t) -> Instant {

@@ -15,6 +15,7 @@ mod fork;
 mod idle;
 mod outer;
 mod report;
+mod spin;
 mod view;
 mod warm;
 mod why;
@@ -52,6 +53,7 @@ pub use outer::{
     wanted,
 };
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
+pub use spin::before_lock;
 pub use view::{
     Chooser, call_in, choose_class_by, detects_blocking, existing_object, greenlet_of_thread,
     is_in_hub, parked_on_descriptors, runs_here, set_blocking_detection, timer_arguments,

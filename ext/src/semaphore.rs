@@ -9,6 +9,7 @@ mod bounded;
 mod capped;
 mod lock;
 
+pub use lock::TIMEOUT_MAX;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyTuple};

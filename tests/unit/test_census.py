@@ -156,7 +156,7 @@ def test_lock_and_its_holder(killed):
     assert found["waits_for"] == "lock" and found["object"] is lock
     assert found["holder"] == info(holder)["number"]
     assert re.search(
-        r"waits for <Lock .*>, taken by GreenThread #\d+ \(.*hold\)", line_about(waiter)
+        r"waits for <locked Lock .*>, taken by GreenThread #\d+ \(.*hold\)", line_about(waiter)
     )
 
 

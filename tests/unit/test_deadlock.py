@@ -56,7 +56,7 @@ def test_cycle_of_locks_is_named_once():
     assert text.count("eventlet: deadlock:") == 1
     first, second = text.splitlines()[1:3]
     number = re.match(
-        r"  GreenThread #(\d+) \(.*left\) waits for <Lock .*>, taken by GreenThread #(\d+) \(.*right\)",
+        r"  GreenThread #(\d+) \(.*left\) waits for <locked Lock .*>, taken by GreenThread #(\d+) \(.*right\)",
         first,
     )
     assert f"GreenThread #{number[2]} " in second and f"by GreenThread #{number[1]} " in second
@@ -137,7 +137,9 @@ def test_cycle_across_os_threads():
         take(two, one)
         """
     )
-    assert re.search(r"main greenlet #\d+ waits for <Lock .*>, taken by main greenlet #\d+", text)
+    assert re.search(
+        r"main greenlet #\d+ waits for <locked Lock .*>, taken by main greenlet #\d+", text
+    )
 
 
 def test_reported_again_after_life_went_on():

@@ -1,6 +1,7 @@
 """`eventlet.semaphore` and `eventlet.lock`: counters that green threads wait for."""
 
 import collections
+import threading
 
 import eventlet
 import pytest
@@ -190,6 +191,25 @@ def test_text():
     assert str(sem) == "<Semaphore c=3 _w[0]>"
     assert repr(sem) == f"<Semaphore at {hex(id(sem))} c=3 _w[0]>"
     assert isinstance(sem._waiters, collections.deque)
+
+
+def test_text_of_a_lock_says_whether_it_is_taken():
+    lock = Lock()
+    assert repr(lock) == f"<unlocked Lock object at {hex(id(lock))} c=1 _w[0]>"
+    with lock:
+        assert repr(lock) == f"<locked Lock object at {hex(id(lock))} c=0 _w[0]>"
+
+
+def test_timeouts_of_a_lock_are_those_of_the_standard_lock():
+    lock = Lock()
+    for timeout in (threading.TIMEOUT_MAX * 1.01, 1e100, float("inf")):
+        with pytest.raises(OverflowError, match="timeout value is too large"):
+            lock.acquire(timeout=timeout)
+    for arguments in ((False, 1), (True, -2)):
+        with pytest.raises(ValueError):
+            lock.acquire(*arguments)
+    assert lock.acquire(timeout=threading.TIMEOUT_MAX) and not lock.acquire(False)
+    assert not lock.acquire(timeout=0)
 
 
 def test_raising_the_counter_by_hand_is_seen():

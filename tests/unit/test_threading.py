@@ -543,3 +543,51 @@ def test_thread_that_forks_is_the_child_s_main_thread(where):
         other.join()
     """
     assert run(PATCHED + textwrap.dedent(script), where) == ["True True False", "True"]
+
+
+# --- threads that spin ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "poll",
+    [
+        "while not things.empty(): pass",
+        "while things.unfinished_tasks:\n    with lock: pass",
+        "while things.unfinished_tasks:\n    with rlock: pass",
+        "while things.unfinished_tasks:\n    early.acquire(); early.release()",
+        "while things.unfinished_tasks:\n    with early_rlock: pass",
+    ],
+)
+def test_who_polls_with_locks_lets_the_others_run(poll):
+    script = f"""
+        import queue, threading
+        early, early_rlock = threading.Lock(), threading.RLock()
+        import eventlet
+        eventlet.monkey_patch()
+        lock, rlock, things = threading.Lock(), threading.RLock(), queue.Queue()
+        def consume():
+            while True:
+                things.get()
+                things.task_done()
+        threading.Thread(target=consume, daemon=True).start()
+        for thing in range(3):
+            things.put(thing)
+        exec({poll!r})
+        print("done")
+    """
+    assert run(script) == ["done"]
+
+
+def test_a_few_locks_are_taken_without_a_switch():
+    script = """
+        import threading
+        import eventlet
+        eventlet.monkey_patch()
+        lock, ran = threading.Lock(), []
+        eventlet.spawn(ran.append, 1)
+        for _ in range(4000):
+            with lock:
+                pass
+        print(ran)
+    """
+    assert run(script) == ["[]"]

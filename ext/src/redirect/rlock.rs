@@ -16,7 +16,7 @@ use super::line::{self, Told};
 use super::lock::{Wanted, attempt, refused, reinit};
 use super::{Native, Slot, slot_for};
 use crate::error::{Raised, Result};
-use crate::hub::Reason;
+use crate::hub::{self, Reason};
 use crate::object::Object;
 use crate::thread_ident;
 
@@ -116,6 +116,7 @@ fn acquire(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
     match Wanted::parse(py, call)? {
         Wanted::AsAsked => as_owner(call.this, || call.forward()),
         Wanted::Until(deadline) => {
+            hub::before_lock(py).map_err(|error| Raised::from_err(py, error))?;
             let attempt = || as_owner(call.this, || attempt(call));
             if let Some(taken) = attempt()? {
                 return Ok(taken);
@@ -129,7 +130,7 @@ fn acquire(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
 
 /// `release()`, also `__exit__`, and `_release_save()`: everywhere, because who waits may be in another thread.
 fn release(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
-    let done = if crate::hub::runs_here() {
+    let done = if hub::runs_here() {
         as_owner(call.this, || call.forward())
     } else {
         call.forward()

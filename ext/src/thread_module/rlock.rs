@@ -8,11 +8,8 @@ use pyo3::types::PyTuple;
 
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Reason};
-use crate::semaphore::{Semaphore, Truth};
+use crate::semaphore::{Semaphore, TIMEOUT_MAX, Truth};
 use crate::thread_ident;
-
-/// Longest timeout in seconds, as `_thread.TIMEOUT_MAX` has it.
-const TIMEOUT_MAX: f64 = 9_223_372_036.0;
 
 /// Who has the lock, and how often.
 #[derive(Clone, Copy)]
@@ -140,6 +137,7 @@ impl RLock {
         let deadline = (!forever)
             .then(|| hub::deadline_in(py, timeout))
             .transpose()?;
+        hub::before_lock(py)?;
         self.take(py, deadline)
     }
 
@@ -149,6 +147,7 @@ impl RLock {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        hub::before_lock(py)?;
         self.take(py, None)
     }
 

@@ -1,0 +1,61 @@
+//! Spinning: a green thread that takes free locks again and again, and never waits, lets the others run now and then.
+//!
+//! Programs written for OS threads may poll (`while not queue.empty(): pass`): the interpreter would take the GIL from
+//! them, and who is waited for would run. Here that one would never run. So after much CPU time and many locks without
+//! a single wait, taking a lock is a wait: a place where such a program may be interrupted in any case.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use eventlet::clock::cpu_time;
+use pyo3::prelude::*;
+
+use super::{in_hub_greenlet, runs_here, yield_now};
+use crate::gil_cell::GilCell;
+use crate::thread::Thread;
+
+/// How many locks are taken between two looks at the clock; a power of two.
+const STRIDE: u32 = 4096;
+
+/// CPU time without a wait that is too much.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Locks that were taken; nothing is lost if some are not counted.
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// Who ran at the last look, in which of its parks, and the CPU time of its OS thread when that was first seen.
+static SEEN: GilCell<(usize, u64, Duration)> = GilCell::new((0, 0, Duration::ZERO));
+
+/// To be called before a lock of `threading`'s kind is taken by who is ready to wait for it. May switch: yes.
+#[inline]
+pub fn before_lock(py: Python<'_>) -> PyResult<()> {
+    let taken = TAKEN.load(Ordering::Relaxed).wrapping_add(1);
+    TAKEN.store(taken, Ordering::Relaxed);
+    if taken.is_multiple_of(STRIDE) {
+        look(py)
+    } else {
+        Ok(())
+    }
+}
+
+#[cold]
+fn look(py: Python<'_>) -> PyResult<()> {
+    let Some(thread) = Thread::existing().filter(|thread| runs_here() && !in_hub_greenlet(thread))
+    else {
+        return Ok(());
+    };
+    let me = thread.current.get();
+    let (address, parks) = (me.as_object_ptr() as usize, me.get().parks.get());
+    let now = cpu_time();
+    let (who, which, since) = SEEN.get(py);
+    if (who, which) != (address, parks) {
+        SEEN.set(py, (address, parks, now));
+        return Ok(());
+    }
+    if now.saturating_sub(since) < PATIENCE {
+        return Ok(());
+    }
+    yield_now()
+        .map(|value| drop(value.into_bound(py)))
+        .map_err(|raised| raised.into_err(py))
+}
