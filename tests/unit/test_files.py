@@ -292,6 +292,27 @@ def test_system_and_popen():
     assert os.popen("exit 3").close() == 3 << 8
 
 
+def test_open_has_the_names_of_the_standard_one(tmp_path):
+    fd = os.open(path=tmp_path / "x", flags=os.O_CREAT | os.O_RDONLY, mode=0o600, dir_fd=None)
+    std.close(fd)
+
+
+def test_green_open_is_among_what_takes_a_directory():
+    assert os.open in os.supports_dir_fd and os.open not in std.supports_dir_fd
+    script = """
+        import os
+        import eventlet
+        before = set(os.supports_dir_fd)
+        eventlet.monkey_patch()
+        assert os.open in os.supports_dir_fd and os.open not in before
+        import shutil
+        print(shutil.rmtree.avoids_symlink_attacks)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 def test_patched_process_reaches_what_was_taken_before():
     script = """
         import fcntl, os, tempfile

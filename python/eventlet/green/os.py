@@ -6,6 +6,7 @@ threads for disks. A descriptor that the program itself made non-blocking keeps 
 
 import errno
 import fcntl as _fcntl
+import functools as _functools
 import io as _io
 import os as _stdlib
 import stat as _stat
@@ -87,17 +88,24 @@ def write(fd, st):
     return _core.file_write(fd, st, False)
 
 
-def open(file, flags, mode=0o777, *, dir_fd=None):
-    """Open *file* as `os.open` does; for a FIFO, when its other side is open. May switch: yes. Raises
+def open(path, flags, mode=0o777, *, dir_fd=None):
+    """Open *path* as `os.open` does; for a FIFO, when its other side is open. May switch: yes. Raises
     OSError."""
     fd = None
-    if isinstance(file, (str, bytes, PathLike)):
+    if isinstance(path, (str, bytes, PathLike)):
         folder = {} if dir_fd is None else {"folder": dir_fd}
-        fd = _core.open_fifo(fsdecode(file), flags, mode, **folder)
+        fd = _core.open_fifo(fsdecode(path), flags, mode, **folder)
     if fd is None:
-        fd = _call("open", file, flags, mode, dir_fd=dir_fd)
+        fd = _call("open", path, flags, mode, dir_fd=dir_fd)
         notify_opened(fd)
     return fd
+
+
+# The sets of functions that take `dir_fd` and the like have the functions of this module, too.
+_supports = [n for n in dir(_stdlib) if n.startswith("supports_") and type(globals()[n]) is set]
+for _name in _supports:
+    _own = {globals()[n] for n, f in _originals.items() if f in getattr(_stdlib, _name)}
+    globals()[_name] = getattr(_stdlib, _name) | _own
 
 
 def fsync(fd):
@@ -239,3 +247,8 @@ def _patch_in_place(patches):
     patches.redirect("fcntl.flock", _flock, _lock)
     patches.redirect("fcntl.lockf", _lockf, _lock_range)
     patches.redirect("io.open", _io_open, _open_file)
+    for name in _supports:
+        present = getattr(_stdlib, name)
+        missing = globals()[name] - present
+        present |= missing
+        patches.then_undo(_functools.partial(present.difference_update, missing))
