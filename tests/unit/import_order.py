@@ -1,7 +1,10 @@
-"""Program of test_patcher_order.py: captures what blocks in every kind of place, in a random order of
-imports, patches somewhere in between, and proves by running that nothing stops the other green threads.
+"""Captures what blocks in every kind of place, in a random order of imports, with eventlet imported
+somewhere in between; patches, and proves by running that nothing stops the other green threads.
 
-    python import_order.py SEED [--count N] [--packages]
+    python import_order.py SEED [--count N] [--packages NAME...]
+
+tests/unit/test_patcher_order.py runs it with modules of the standard library, tests/clients with
+packages, too. Prints "proved", how many captures, locks and modules, and the packages; and the seed.
 
 Every wait below ends only if another green thread runs meanwhile: one that blocks the OS thread hangs,
 and is told by a traceback after some seconds.
@@ -30,9 +33,6 @@ LEFT_OUT |= {
     "spwd",
     "nis",
 }
-
-PACKAGES = ["requests", "urllib3", "sqlalchemy", "redis", "flask"]
-
 
 def module_names(chance, count):
     names = [n for n in sys.stdlib_module_names if n not in LEFT_OUT and not n.startswith("_")]
@@ -132,6 +132,20 @@ def in_a_generator(kept):
     holder = body(kept)
     next(holder)
     return lambda *args: holder.send(args)
+
+
+def in_a_structure_of_c(kept):
+    import ctypes
+
+    class Structure(ctypes.Structure):
+        _fields_ = [("kept", ctypes.py_object)]
+
+    holder = Structure(kept)
+    return lambda *args: holder.kept(*args)
+
+
+def in_a_slot_of_its_type(kept):
+    return kept.__call__
 
 
 def in_a_map(kept):
@@ -463,15 +477,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("seed", type=int)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--packages", action="store_true")
+    parser.add_argument("--packages", nargs="*", default=[])
     options = parser.parse_args()
     faulthandler.dump_traceback_later(80, exit=True)
     warnings.simplefilter("ignore")
     chance = random.Random(options.seed)
     names = module_names(chance, options.count)
-    if options.packages:
-        names += PACKAGES
-        chance.shuffle(names)
+    names += options.packages
+    chance.shuffle(names)
     at = chance.randrange(len(names) + 1)  # where eventlet is imported, which patches nothing yet
     imported = 0
     proofs = []
@@ -504,8 +517,9 @@ def main():
             raise
     locks = locks_of_modules(kinds)
     prove_locks(eventlet, locks)
-    packages = [name for name in PACKAGES if name in sys.modules]
-    print("proved", len(proofs), "captures,", len(locks), "locks,", imported, "modules", *packages)
+    packages = [name for name in options.packages if name in sys.modules]
+    counts = (len(proofs), "captures,", len(locks), "locks,", imported, "modules")
+    print("proved", *counts, *packages, "with seed", options.seed)
     sys.stdout.flush()
     # Some of the modules start threads or ask at exit; that is not what is tested.
     __import__("os")._exit(0)
