@@ -338,6 +338,17 @@ def test_rlock_with_bad_arguments(args, error):
         thread.RLock().acquire(*args)
 
 
+def test_rlock_of_a_class_with_arguments():
+    class Named(thread.RLock):
+        def __init__(self, name, *, colour):
+            super().__init__()
+            self.name = name, colour
+
+    lock = Named("tea", colour="green")
+    with lock:
+        assert lock.locked() and lock.name == ("tea", "green")
+
+
 def test_rlock_of_a_killed_waiter_goes_to_the_next():
     lock = thread.RLock()
     lock.acquire()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -19,7 +20,10 @@ def last_error(output):
 
 
 class Execution:
-    """The outcomes of the tests of one file: `outcomes` and `messages`, by id of the test."""
+    """The outcomes of the tests of one file: `outcomes` and `messages`, by id of the test.
+
+    One that takes more than `seconds` is a timeout.
+    """
 
     def __init__(self, suite, file, seconds, logs):
         self.suite, self.file, self.seconds = suite, file, seconds
@@ -71,11 +75,24 @@ class Execution:
             )
             hung = False
             try:
-                code = process.wait(self.seconds)
+                code = self._wait(process, events)
             except subprocess.TimeoutExpired:
                 hung = True
                 code = self._end(process)
             self._read(events, code, hung)
+
+    def _wait(self, process, events):
+        """Status of the process; TimeoutExpired if nothing was written for `seconds`."""
+        begun, known = time.monotonic(), None
+        while True:
+            size = events.stat().st_size if events.exists() else None
+            if size != known:
+                begun, known = time.monotonic(), size
+            try:
+                return process.wait(min(1, self.seconds))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() - begun > self.seconds:
+                    raise
 
     @staticmethod
     def _end(process):

@@ -80,7 +80,7 @@ def main():
     parser.add_argument("suites", nargs="*", choices=[[], *suites.SUITES], metavar="SUITE")
     parser.add_argument("--files", default="*", metavar="GLOB", help="only these files")
     parser.add_argument("--excluded", action="store_true", help="run what is left out otherwise")
-    parser.add_argument("--seconds", type=float, default=120, help="for one process (120)")
+    parser.add_argument("--seconds", type=float, default=120, help="for one test (120)")
     options = parser.parse_args()
     good = True
     for name in options.suites or suites.SUITES:

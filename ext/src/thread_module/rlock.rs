@@ -4,7 +4,7 @@
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Reason};
@@ -90,8 +90,10 @@ impl RLock {
 
 #[pymethods]
 impl RLock {
+    /// Arguments are taken and not looked at, as those of the standard lock: they are a subclass's.
     #[new]
-    fn new() -> RLock {
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> RLock {
         RLock {
             semaphore: Semaphore::with_counter(1, Reason::Lock),
             hold: GilCell::new(FREE),
