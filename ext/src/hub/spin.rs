@@ -15,7 +15,7 @@ use crate::gil_cell::GilCell;
 use crate::thread::Thread;
 
 /// How many locks are taken between two looks at the clock; a power of two.
-const STRIDE: u32 = 4096;
+const STRIDE: u32 = 1024;
 
 /// CPU time without a wait that is too much.
 const PATIENCE: Duration = Duration::from_millis(100);
