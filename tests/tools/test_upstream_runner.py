@@ -83,7 +83,7 @@ def modules(monkeypatch):
 def test_outcomes(tmp_path, modules, kind):
     execution, _ = modules
     (tmp_path / "made_up.py").write_text(TESTS)
-    run = execution.Execution(kind(tmp_path), "made_up.py", 3, tmp_path)
+    run = execution.Execution(kind(tmp_path), "made_up.py", 8, tmp_path)
     names = run.collect()
     run.run(names)
     outcomes = {name.removeprefix("T::test_"): o for name, o in run.outcomes.items()}

@@ -20,11 +20,27 @@ const STRIDE: u32 = 1024;
 /// CPU time without a wait that is too much.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// The same for who was interrupted here, and has not waited of itself since: how long the interpreter lets a thread run.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Locks that were taken; nothing is lost if some are not counted.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// Who ran at the last look, in which of its parks, and the CPU time of its OS thread when that was first seen.
-static SEEN: GilCell<(usize, u64, Duration)> = GilCell::new((0, 0, Duration::ZERO));
+/// Who ran at the last look.
+#[derive(Clone, Copy)]
+struct Seen {
+    greenlet: usize,
+    /// In which of its parks.
+    park: u64,
+    /// CPU time of its OS thread that is too much.
+    limit: Duration,
+}
+
+static SEEN: GilCell<Seen> = GilCell::new(Seen {
+    greenlet: 0,
+    park: 0,
+    limit: Duration::ZERO,
+});
 
 /// To be called before a lock of `threading`'s kind is taken by who is ready to wait for it. May switch: yes.
 #[inline]
@@ -45,17 +61,24 @@ fn look(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     };
     let me = thread.current.get();
-    let (address, parks) = (me.as_object_ptr() as usize, me.get().parks.get());
-    let now = cpu_time();
-    let (who, which, since) = SEEN.get(py);
-    if (who, which) != (address, parks) {
-        SEEN.set(py, (address, parks, now));
-        return Ok(());
+    let note = |patience| {
+        SEEN.set(
+            py,
+            Seen {
+                greenlet: me.as_object_ptr() as usize,
+                park: me.get().parks.get(),
+                limit: cpu_time() + patience,
+            },
+        );
+    };
+    let seen = SEEN.get(py);
+    if seen.greenlet != me.as_object_ptr() as usize || seen.park != me.get().parks.get() {
+        note(PATIENCE);
+    } else if cpu_time() >= seen.limit {
+        yield_now()
+            .map(|value| drop(value.into_bound(py)))
+            .map_err(|raised| raised.into_err(py))?;
+        note(SLICE);
     }
-    if now.saturating_sub(since) < PATIENCE {
-        return Ok(());
-    }
-    yield_now()
-        .map(|value| drop(value.into_bound(py)))
-        .map_err(|raised| raised.into_err(py))
+    Ok(())
 }
