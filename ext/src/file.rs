@@ -64,6 +64,23 @@ fn is_non_blocking(fd: c_int) -> io::Result<bool> {
     Ok(flags & libc::O_NONBLOCK != 0)
 }
 
+/// The descriptor that an argument is or has. TypeError, ValueError for a negative one.
+struct Descriptor(c_int);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Descriptor {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Descriptor> {
+        // SAFETY: a live object; GIL held.
+        let fd = unsafe { ffi::PyObject_AsFileDescriptor(object.as_ptr()) };
+        if fd < 0 {
+            Err(PyErr::fetch(object.py()))
+        } else {
+            Ok(Descriptor(fd))
+        }
+    }
+}
+
 /// Whether poll(2) says that a call would not wait.
 fn is_ready(fd: c_int, interest: Interest) -> io::Result<bool> {
     let events = match interest {

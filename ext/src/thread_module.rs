@@ -25,6 +25,7 @@ use crate::gil_cell::GilCell;
 use crate::greenlet::{self, Gr, Role, Transfer};
 use crate::hub;
 use crate::object::Object;
+use crate::semaphore::Truth;
 use crate::thread::Thread;
 use crate::thread_ident;
 
@@ -237,11 +238,11 @@ fn start_new_thread(
 /// >>> handle.is_done()
 /// True
 #[pyfunction]
-#[pyo3(signature = (function, handle=None, daemon=true))]
+#[pyo3(signature = (function, handle=None, daemon=Truth(true)), text_signature = "(function, handle=None, daemon=True)")]
 fn start_joinable_thread<'py>(
     function: &Bound<'py, PyAny>,
     handle: Option<&Bound<'py, PyAny>>,
-    daemon: bool,
+    daemon: Truth,
 ) -> PyResult<Bound<'py, ThreadHandle>> {
     let py = function.py();
     if !function.is_callable() {
@@ -260,7 +261,7 @@ fn start_joinable_thread<'py>(
         function,
         Transfer::empty(),
         Some(handle.clone().unbind()),
-        daemon,
+        daemon.0,
     );
     match made {
         Ok(_) => Ok(handle),

@@ -34,6 +34,7 @@ LEFT_OUT |= {
     "nis",
 }
 
+
 def module_names(chance, count):
     names = [n for n in sys.stdlib_module_names if n not in LEFT_OUT and not n.startswith("_")]
     names += ["concurrent.futures", "concurrent.futures.thread", "http.client", "http.server"]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import eventlet
 import pytest
@@ -295,6 +296,23 @@ def test_system_and_popen():
 def test_open_has_the_names_of_the_standard_one(tmp_path):
     fd = os.open(path=tmp_path / "x", flags=os.O_CREAT | os.O_RDONLY, mode=0o600, dir_fd=None)
     std.close(fd)
+
+
+@pytest.mark.parametrize("call", [os.fsync, os.fdatasync, os.fdopen])
+def test_bool_as_a_descriptor_is_warned_of(call):
+    if sys.version_info < (3, 13):
+        pytest.skip("CPython warns since 3.13")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises(RuntimeWarning, match="bool is used as a file descriptor"):
+            call(False)
+
+
+def test_sync_of_what_is_no_descriptor():
+    with pytest.raises(TypeError, match="argument must be an int, or have a fileno"):
+        os.fsync("tea")
+    with pytest.raises(ValueError, match="negative"):
+        os.fsync(-1)
 
 
 def test_green_open_is_among_what_takes_a_directory():

@@ -1,6 +1,7 @@
 """Green select, poll and selectors."""
 
 import os
+import resource
 import select as std
 import selectors as std_selectors
 import threading
@@ -304,6 +305,29 @@ def test_epoll(pair):
     for call in epoll.fileno, epoll.poll, epoll.__enter__:
         with pytest.raises(ValueError, match="closed epoll"):
             call()
+
+
+@ours
+def test_epoll_reports_as_many_as_are_asked_for():
+    count = 1500
+    here, there = os.pipe()
+    own = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count + 100:
+        pytest.skip("too few descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 100), hard))
+    try:
+        with select.epoll() as epoll:
+            for _ in range(count):
+                own.append(os.dup(there))
+                epoll.register(own[-1], std.EPOLLOUT)
+            assert len(epoll.poll(0, count)) == count
+            assert len(epoll.poll(0, count + 1)) == count
+            assert len(epoll.poll(0)) == 1023
+    finally:
+        for fd in (here, there, *own):
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @ours

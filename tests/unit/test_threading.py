@@ -556,6 +556,15 @@ def test_thread_that_forks_is_the_child_s_main_thread(where):
     assert run(PATCHED + textwrap.dedent(script), where) == ["True True False", "True"]
 
 
+# --- arguments
+
+
+def test_anything_true_makes_a_daemon():
+    handle = _core.start_joinable_thread(lambda: None, daemon=["yes"])
+    handle.join()
+    assert handle.is_done()
+
+
 # --- threads that spin ---------------------------------------------------------------------------
 
 

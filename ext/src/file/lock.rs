@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::patient::patient;
 use super::raise;
-use super::{alone, duplicate, interrupted, is, raw, result};
+use super::{Descriptor, alone, duplicate, interrupted, is, raw, result};
 use crate::tpool::offload;
 
 /// How a file is locked.
@@ -96,10 +96,11 @@ impl Drop for Had {
 #[pyo3(signature = (fd, operation, range=None))]
 fn file_lock(
     py: Python<'_>,
-    fd: c_int,
+    fd: Descriptor,
     operation: c_int,
     range: Option<(i64, i64, c_short)>,
 ) -> PyResult<()> {
+    let Descriptor(fd) = fd;
     let known = [libc::LOCK_SH, libc::LOCK_EX, libc::LOCK_UN];
     if range.is_some() && !known.contains(&(operation & !libc::LOCK_NB)) {
         return Err(PyValueError::new_err("unrecognized lockf argument"));
@@ -159,9 +160,9 @@ fn file_lock(
 /// ...     _core.file_sync(file.fileno())
 #[pyfunction]
 #[pyo3(signature = (fd, data_only=false))]
-fn file_sync(py: Python<'_>, fd: c_int, data_only: bool) -> PyResult<()> {
+fn file_sync(py: Python<'_>, fd: Descriptor, data_only: bool) -> PyResult<()> {
     loop {
-        let theirs = duplicate(fd).map_err(|error| raise(py, &error))?;
+        let theirs = duplicate(fd.0).map_err(|error| raise(py, &error))?;
         let sync = move || {
             let fd = raw(&theirs);
             let done = if data_only {

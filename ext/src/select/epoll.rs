@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use eventlet::reactor::Interest;
-use pyo3::exceptions::{PyOSError, PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
@@ -151,7 +151,9 @@ impl Epoll {
                 )));
             }
         };
-        let mut events = Events(Vec::with_capacity(room.min(MOST)));
+        let mut events = Events(Vec::new());
+        let space = events.0.try_reserve_exact(room);
+        space.map_err(|_| PyMemoryError::new_err("maxevents is too large"))?;
         if hub::runs_here() {
             self.wait(py, seconds, &mut events)?;
         } else {

@@ -110,16 +110,12 @@ for _name in _supports:
 
 def fsync(fd):
     """Write what the kernel holds of *fd* to its disk. May switch: yes. Raises OSError."""
-    _core.file_sync(_number(fd))
+    _core.file_sync(fd)
 
 
 def fdatasync(fd):
     """As `fsync`, without what is not needed to read the data again. May switch: yes. Raises OSError."""
-    _core.file_sync(_number(fd), True)
-
-
-def _number(fd):
-    return fd if isinstance(fd, int) else fd.fileno()
+    _core.file_sync(fd, True)
 
 
 def _which(pid):
@@ -219,11 +215,11 @@ def popen(cmd, mode="r", buffering=-1):
 
 
 def _lock(fd, operation):
-    _core.file_lock(_number(fd), operation)
+    _core.file_lock(fd, operation)
 
 
 def _lock_range(fd, cmd, len=0, start=0, whence=0):
-    _core.file_lock(_number(fd), cmd, (len, start, whence))
+    _core.file_lock(fd, cmd, (len, start, whence))
 
 
 def _open_file(file, mode="r", *args, **kwargs):

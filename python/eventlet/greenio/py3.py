@@ -10,6 +10,7 @@ import io
 import os
 import socket
 import stat
+import sys
 import warnings
 
 from greenlet import _core
@@ -60,6 +61,9 @@ class GreenFileIO(io.RawIOBase):
         self._mode = mode
         self._seekable = None
         if isinstance(name, int):
+            if isinstance(name, bool) and sys.version_info >= (3, 13):
+                text = "bool is used as a file descriptor"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
             if name < 0:
                 raise ValueError("negative file descriptor")
             self._name = f"<fd:{name}>"
