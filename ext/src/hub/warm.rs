@@ -6,7 +6,7 @@
 //! read; fetching ahead itself cannot fault.
 #![allow(unsafe_code)] // fetches ahead
 
-use super::{Engine, Wake};
+use super::{Engine, Reason, Wake};
 use crate::greenlet::{Gr, Greenlet};
 use crate::object::Object;
 
@@ -15,6 +15,12 @@ const LINE: usize = 64;
 
 /// Lines of a suspended stack that resuming touches first.
 const FRAMES: usize = 8;
+
+/// The same for a call that waits for a descriptor: from the switch to the interpreter's loop.
+const CALL: usize = 24;
+
+/// Lines at the other end of the stack, where the interpreter keeps the frame of the outermost Python function.
+const OUTERMOST: usize = 3;
 
 /// Asks for a cache line; does nothing on processors that are not known here.
 #[inline(always)]
@@ -55,7 +61,15 @@ fn several(engine: &Engine<Wake>, second: &Wake) {
         let greenlet = greenlet.get();
         // SAFETY: suspended, so nobody changes it; a stale or fresh one yields an address that is only fetched.
         let stack = unsafe { (*greenlet.fiber.get()).stack_pointer() };
-        fetch_all(stack, FRAMES * LINE);
+        if !matches!(greenlet.reason.get(), Some(Reason::Fd { .. })) {
+            fetch_all(stack, FRAMES * LINE);
+        } else {
+            fetch_all(stack, CALL * LINE);
+            // SAFETY: as above; the cell is only read, by the one thread that changes it.
+            if let Some(stack) = unsafe { &*greenlet.stack.as_ptr() } {
+                fetch_all(stack.top(), OUTERMOST * LINE);
+            }
+        }
     }
     if let Some(greenlet) = engine.upcoming(2).and_then(object).map(Gr::from_object) {
         fetch_all(std::ptr::from_ref(greenlet.get()), size_of::<Greenlet>());
