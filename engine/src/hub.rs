@@ -476,6 +476,55 @@ impl<T> Hub<T> {
         self.reactor.begin_wait(timeout)
     }
 
+    /// As [`Hub::begin_wait`] for one who waits alone: what is ready and the timers do not shorten the wait.
+    ///
+    /// It lasts until the kernel or another thread has something new, `timeout` at most (`None`: no limit).
+    ///
+    /// ```
+    /// use eventlet::hub::Hub;
+    /// use std::time::{Duration, Instant};
+    /// let mut hub = Hub::new()?;
+    /// hub.wake("somebody else");
+    /// let begun = Instant::now();
+    /// let mut wait = hub.begin_wait_alone(Some(Duration::from_millis(5)));
+    /// let result = wait.block();
+    /// hub.end_wait(wait, result)?;
+    /// assert!(begun.elapsed() >= Duration::from_millis(5));
+    /// assert_eq!(hub.next(), Some("somebody else"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn begin_wait_alone(&mut self, timeout: Option<Duration>) -> Wait {
+        let news = self.inbox.has_mail() || !self.inbox.sleep();
+        self.reactor
+            .begin_wait(if news { Some(Duration::ZERO) } else { timeout })
+    }
+
+    /// Takes the first ready item that is `wanted` out of its turn; the others keep their places.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// let mut hub = Hub::new()?;
+    /// hub.wake('x');
+    /// hub.wake('y');
+    /// assert_eq!(hub.pick(|&item| item == 'y'), Some('y'));
+    /// assert_eq!(hub.pick(|&item| item == 'y'), None);
+    /// assert_eq!(hub.next(), Some('x'));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pick(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        if self.inbox.has_mail() {
+            self.take_mail();
+        }
+        if let Some(index) = self.ready.iter().position(&wanted) {
+            if index < self.batch {
+                self.batch -= 1;
+            }
+            return self.ready.remove(index);
+        }
+        let index = self.io.iter().position(&wanted)?;
+        self.io.remove(index)
+    }
+
     /// How long a wait may take. Unless that is no time, other threads ring the bell from here on.
     fn wait_timeout(&mut self, limit: Option<Duration>) -> Option<Duration> {
         let ready = !self.ready.is_empty() || !self.io.is_empty() || self.reactor.has_instant();

@@ -322,6 +322,44 @@ fn mail_wakes_a_sleeping_hub_and_joins_the_second_batch() {
 }
 
 #[test]
+fn who_waits_alone_takes_its_own_and_leaves_the_others_in_order() {
+    for &backend in backends() {
+        let (mut hub, clock) = still(backend);
+        let (mut here, there) = UnixStream::pair().expect("a pair");
+        for item in ["a", "mine", "b", "mine"] {
+            hub.wake(item);
+        }
+        assert_eq!(hub.next(), Some("a"));
+        assert_eq!(hub.pick(|&item| item == "mine"), Some("mine"));
+        hub.wake("next turn");
+        assert_eq!(hub.pick(|&item| item == "mine"), Some("mine"));
+        assert_eq!(hub.pick(|&item| item == "mine"), None);
+        hub.at(at(5), "timer");
+        clock.set(at(5));
+        hub.watch(there.as_raw_fd(), Interest::Read, "reader")
+            .expect("watches");
+        here.write_all(b"x").expect("writes");
+        // Neither what is ready nor the timer that is due ends the wait, but mail does.
+        let inbox = hub.inbox();
+        let sender = thread::spawn(move || inbox.send("mine").expect("open"));
+        let picked = loop {
+            let mut wait = hub.begin_wait_alone(None);
+            let result = wait.block();
+            hub.end_wait(wait, result).expect("waits");
+            if let Some(item) = hub.pick(|&item| item == "mine") {
+                break item;
+            }
+        };
+        sender.join().expect("no panic");
+        assert_eq!(picked, "mine");
+        if hub.waiting_len() > 0 {
+            poll(&mut hub); // the mail was faster
+        }
+        assert_eq!(all(&mut hub), ["b", "reader", "next turn", "timer"]);
+    }
+}
+
+#[test]
 fn many_senders_lose_nothing_and_keep_their_own_order() {
     for &backend in backends() {
         let mut hub = Hub::with_backend(backend, Clock::monotonic()).expect("a hub");

@@ -231,6 +231,60 @@ fn census(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     Ok(list)
 }
 
+/// current_frames() -> dict of frames by identity
+///
+/// What `sys._current_frames` tells, with green threads for threads: the innermost frame of each that runs or is
+/// suspended, of every OS thread, if its identity was ever asked for. May switch: no.
+///
+/// >>> import eventlet
+/// >>> from greenlet import _core
+/// >>> idents = []
+/// >>> def cook():
+/// ...     idents.append(_core.get_ident())
+/// ...     eventlet.sleep()
+/// >>> thread = eventlet.spawn(cook)
+/// >>> eventlet.sleep()
+/// >>> _core.current_frames()[idents[0]].f_code.co_name
+/// 'cook'
+#[pyfunction]
+fn current_frames(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let mut found = Vec::new();
+    for thread in Thread::all() {
+        if !thread.alive.get() {
+            continue;
+        }
+        let current = thread.current.get();
+        for member in members(&thread, None) {
+            let greenlet = member.gr().get();
+            let ident = match greenlet.main {
+                true => thread.ident,
+                false => greenlet.ident.get(),
+            };
+            found.push((thread.ident, ident, member.gr() == current, member));
+        }
+    }
+    let told = py
+        .import(pyo3::intern!(py, "sys"))?
+        .call_method0(pyo3::intern!(py, "_current_frames"))?
+        .cast_into::<PyDict>()?;
+    let frames = told.copy()?;
+    for (thread, ident, runs, member) in &found {
+        let frame = match runs {
+            true => told.get_item(thread)?, // a hub has none
+            false => Some(
+                member
+                    .object
+                    .bind(py)
+                    .getattr(pyo3::intern!(py, "gr_frame"))?,
+            ),
+        };
+        if let Some(frame) = frame.filter(|frame| *ident != 0 && !frame.is_none()) {
+            frames.set_item(ident, frame)?;
+        }
+    }
+    Ok(frames)
+}
+
 /// record_spawn_stacks(state) -> bool
 ///
 /// Have each green thread that is spawned from now on keep the stack of its spawner, as its attribute
@@ -274,5 +328,6 @@ fn deadlock_patience(seconds: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<Opti
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(census, module)?)?;
     module.add_function(wrap_pyfunction!(deadlock_patience, module)?)?;
+    module.add_function(wrap_pyfunction!(current_frames, module)?)?;
     module.add_function(wrap_pyfunction!(record_spawn_stacks, module)?)
 }

@@ -12,6 +12,7 @@ mod census;
 mod deadlock;
 mod descriptors;
 mod fork;
+mod hold;
 mod idle;
 mod outer;
 mod report;
@@ -47,6 +48,7 @@ pub use descriptors::{
     prevent_multiple_readers, prevents_multiple_readers, release,
 };
 pub use fork::{after_fork, end_idle_child, forks, set_survive_fork, survive_fork};
+pub use hold::hold_for;
 pub use idle::trim_after;
 pub use outer::{
     LISTENS, RUNS, SWITCHES, Step, descriptor, end_turn, next_due, overrides, set_overrides, step,
@@ -623,6 +625,9 @@ fn park_here<S, R>(
     let thread = Thread::get().ok_or(Raised)?;
     let hub = get(thread)?;
     let me = thread.current.get();
+    if hold::applies() {
+        return hub.park_alone(me, why.into(), deadline, before, after);
+    }
     if hub.greenlet.peek() == me.as_object_ptr() {
         hub.resign(thread)?;
     }

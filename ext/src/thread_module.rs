@@ -395,6 +395,17 @@ fn join_threads(py: Python<'_>) -> PyResult<()> {
     }
 }
 
+/// hold_threads_for(*names)
+///
+/// From now on, what a module waits for whose name begins with one of *names* holds the calling OS thread: none of its
+/// green threads runs meanwhile. For debuggers, which stop a program. What they call from other modules, such as an
+/// expression to be evaluated, waits as ever. Names are only ever added. May switch: no.
+#[pyfunction]
+#[pyo3(signature = (*names))]
+fn hold_threads_for(py: Python<'_>, names: Vec<String>) {
+    hub::hold_for(py, names);
+}
+
 /// _threads_after_fork()
 ///
 /// In the child of a fork: only the calling green thread goes on, unless all do. May switch: no.
@@ -439,6 +450,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(release_at_end, module)?)?;
     module.add_function(wrap_pyfunction!(track_current, module)?)?;
     module.add_function(wrap_pyfunction!(thread_count, module)?)?;
+    module.add_function(wrap_pyfunction!(hold_threads_for, module)?)?;
     module.add_function(wrap_pyfunction!(join_threads, module)?)?;
     module.add_function(wrap_pyfunction!(_threads_after_fork, module)?)?;
     let hooks = PyDict::new(py);

@@ -333,6 +333,10 @@ def _patch(flag):
             green._patch_in_place(_patches)
     if flag == "socket":
         _patch_look_ups()
+    if flag == "thread":
+        from eventlet.support import debuggers
+
+        _patches.then_undo(debuggers.watch())
     already_patched[flag] = True
     _patches.then_undo(lambda: already_patched.pop(flag))
 
