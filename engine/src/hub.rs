@@ -828,8 +828,9 @@ impl<T> Hub<T> {
 }
 
 impl<T> Drop for Hub<T> {
-    /// Closes the inbox: a later send gets its value back.
+    /// Closes the inbox: a later send gets its value back. Its descriptor is closed, whoever still has the inbox.
     fn drop(&mut self) {
         self.inbox.close(&mut Vec::new());
+        self.inbox.hang_up();
     }
 }

@@ -7,11 +7,14 @@
 //! Invariant: one atomic word tells all there is to know. It is null (empty), `ASLEEP` (empty, and
 //! the owner waits for the descriptor), `CLOSED`, or the newest node of the list. There is no lock
 //! that a `fork` could leave held for ever.
+//!
+//! The descriptor goes with the owner, though letters may never have been sent: a sender counts itself in
+//! `ringers` before the exchange that makes it ring, so that whoever has closed the inbox sees the count.
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicPtr, Ordering};
+use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use std::fmt;
 use std::io;
@@ -63,6 +66,8 @@ fn is_node<T>(head: *mut Node<T>) -> bool {
 /// ```
 pub struct Inbox<T> {
     head: AtomicPtr<Node<T>>,
+    /// How many may be ringing now.
+    ringers: AtomicUsize,
     bell: Bell,
 }
 
@@ -88,6 +93,7 @@ impl<T> Inbox<T> {
     pub fn new() -> io::Result<Arc<Inbox<T>>> {
         Ok(Arc::new(Inbox {
             head: AtomicPtr::new(ptr::null_mut()),
+            ringers: AtomicUsize::new(0),
             bell: Bell::new()?,
         }))
     }
@@ -110,11 +116,15 @@ impl<T> Inbox<T> {
             value,
         }));
         let mut head = self.head.load(Ordering::Relaxed);
+        let mut ringer = None;
         loop {
             if head == closed() {
                 // SAFETY: the node came from `Box::into_raw` above and was never published.
                 let node = unsafe { Box::from_raw(node) };
                 return Err(node.value);
+            }
+            if head == asleep() && ringer.is_none() {
+                ringer = Some(Ringer::of(self));
             }
             let next = if is_node(head) { head } else { ptr::null_mut() };
             // SAFETY: as long as the exchange below has not succeeded, the node is ours alone.
@@ -131,6 +141,7 @@ impl<T> Inbox<T> {
         if head == asleep() {
             self.bell.ring();
         }
+        drop(ringer);
         Ok(())
     }
 
@@ -226,7 +237,19 @@ impl<T> Inbox<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn ring(&self) {
-        self.bell.ring();
+        let ringer = Ringer::of(self);
+        let mut head = self.head.load(Ordering::Relaxed);
+        while head != closed() {
+            // Exchanged for itself: if that succeeds, whoever closes the inbox later sees the ringer.
+            match self
+                .head
+                .compare_exchange_weak(head, head, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return self.bell.ring(),
+                Err(now) => head = now,
+            }
+        }
+        drop(ringer);
     }
 
     /// Makes [`Inbox::fd`] unreadable again, after it has been seen readable.
@@ -263,7 +286,24 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// The descriptor that becomes readable when mail arrives for a sleeping owner.
+    /// Closes the descriptor of a closed inbox when its owner goes: senders may keep the inbox for ever. If one of
+    /// them is ringing this very moment, the descriptor goes with the inbox.
+    ///
+    /// ```
+    /// let inbox = eventlet::inbox::Inbox::<u8>::new()?;
+    /// inbox.close(&mut Vec::new());
+    /// inbox.hang_up();
+    /// assert_eq!(inbox.fd(), -1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn hang_up(&self) {
+        let unused = self.ringers.load(Ordering::Acquire) == 0;
+        if !self.is_open() && unused {
+            self.bell.close();
+        }
+    }
+
+    /// The descriptor that becomes readable when mail arrives for a sleeping owner; -1 when the owner is gone.
     ///
     /// ```
     /// assert!(eventlet::inbox::Inbox::<u8>::new()?.fd() >= 0);
@@ -290,7 +330,24 @@ impl<T> Inbox<T> {
     /// ```
     pub fn reinit(&self) -> io::Result<()> {
         self.awake();
+        self.ringers.store(0, Ordering::Relaxed); // they are the parent's
         self.bell.reinit()
+    }
+}
+
+/// Somebody who may ring.
+struct Ringer<'a>(&'a AtomicUsize);
+
+impl Ringer<'_> {
+    fn of<T>(inbox: &Inbox<T>) -> Ringer<'_> {
+        inbox.ringers.fetch_add(1, Ordering::Relaxed);
+        Ringer(&inbox.ringers)
+    }
+}
+
+impl Drop for Ringer<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -485,7 +485,9 @@ fn a_dropped_hub_refuses_mail_and_frees_everything() {
     let inbox = hub.inbox();
     inbox.send(value.clone()).expect("open");
     assert_eq!(std::sync::Arc::strong_count(&value), 5);
+    assert!(inbox.fd() >= 0);
     drop(hub);
+    assert_eq!(inbox.fd(), -1, "its descriptor is closed");
     assert_eq!(std::sync::Arc::strong_count(&value), 1);
     assert!(inbox.send(value.clone()).is_err());
 }

@@ -120,3 +120,24 @@ fn giving_up_sleep_does_not_hide_mail() {
         assert_eq!(all, [1]);
     });
 }
+
+#[test]
+fn nobody_rings_after_the_descriptor_was_closed() {
+    for rings in [false, true] {
+        loom::model(move || {
+            let inbox = Inbox::new().expect("a model");
+            let door = inbox.clone();
+            inbox.sleep();
+            let sender = thread::spawn(move || {
+                if rings {
+                    door.ring();
+                } else {
+                    drop(door.send(Letter::new(1)));
+                }
+            });
+            inbox.close(&mut Vec::new());
+            inbox.hang_up(); // the model's bell does not let itself be rung from here on
+            sender.join().expect("no panic");
+        });
+    }
+}

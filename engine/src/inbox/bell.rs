@@ -3,15 +3,64 @@
 //! Invariant: both ends are non-blocking, so that neither ringing nor hushing ever waits.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Something that one thread can ring and another can wait for.
 #[derive(Debug)]
 pub(super) struct Bell {
     /// What the owner waits for.
-    read: OwnedFd,
-    /// Where a ring goes; `None` if to the same descriptor.
-    write: Option<OwnedFd>,
+    read: End,
+    /// Where a ring goes; none if to the same descriptor.
+    write: End,
+}
+
+/// A descriptor that is ours until it is closed; -1 for none.
+#[derive(Debug)]
+struct End(AtomicI32);
+
+impl End {
+    fn new(fd: Option<OwnedFd>) -> End {
+        End(AtomicI32::new(fd.map_or(-1, OwnedFd::into_raw_fd)))
+    }
+
+    #[inline]
+    fn fd(&self) -> RawFd {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) {
+        let fd = self.0.swap(-1, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: it was ours alone, and nobody finds it here again.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+
+    /// Makes the number mean what `fresh` means.
+    fn replace(&self, fresh: &End) -> io::Result<()> {
+        if self.fd() < 0 || fresh.fd() < 0 {
+            return Ok(());
+        }
+        // SAFETY: both are open and ours; dup2 closes what the old one stood for and reuses the number.
+        let status = unsafe { libc::dup2(fresh.fd(), self.fd()) };
+        if status < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: sets a flag of a descriptor of ours, which dup2 has cleared.
+        let status = unsafe { libc::fcntl(self.fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+        if status < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl Bell {
@@ -22,7 +71,10 @@ impl Bell {
     /// Makes the descriptor readable. Callable from any thread.
     pub(super) fn ring(&self) {
         let one = 1_u64;
-        let fd = self.write.as_ref().unwrap_or(&self.read).as_raw_fd();
+        let fd = match self.write.fd() {
+            -1 => self.read.fd(),
+            fd => fd,
+        };
         loop {
             // SAFETY: the eight bytes of `one` are read from a live variable.
             let wrote = unsafe { libc::write(fd, (&raw const one).cast(), 8) };
@@ -40,7 +92,7 @@ impl Bell {
             // SAFETY: the buffer is live and as large as stated.
             let got = unsafe {
                 libc::read(
-                    self.read.as_raw_fd(),
+                    self.read.fd(),
                     (&raw mut buffer).cast(),
                     size_of_val(&buffer),
                 )
@@ -59,34 +111,21 @@ impl Bell {
     /// Puts fresh descriptors under the same numbers.
     pub(super) fn reinit(&self) -> io::Result<()> {
         let fresh = open()?;
-        replace(&fresh.read, &self.read)?;
-        match (&fresh.write, &self.write) {
-            (Some(fresh), Some(old)) => replace(fresh, old),
-            _ => Ok(()),
-        }
+        self.read.replace(&fresh.read)?;
+        self.write.replace(&fresh.write)
+    }
+
+    /// Closes the descriptors. Nobody rings any more.
+    pub(super) fn close(&self) {
+        self.read.close();
+        self.write.close();
     }
 }
 
 impl AsRawFd for Bell {
     #[inline]
     fn as_raw_fd(&self) -> RawFd {
-        self.read.as_raw_fd()
-    }
-}
-
-/// Makes `old`'s number mean what `fresh` means.
-fn replace(fresh: &OwnedFd, old: &OwnedFd) -> io::Result<()> {
-    // SAFETY: both are open and ours; dup2 closes what `old` stood for and reuses the number.
-    let status = unsafe { libc::dup2(fresh.as_raw_fd(), old.as_raw_fd()) };
-    if status < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: sets a flag of a descriptor of ours, which dup2 has cleared.
-    let status = unsafe { libc::fcntl(old.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
-    if status < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+        self.read.fd()
     }
 }
 
@@ -99,7 +138,10 @@ fn open() -> io::Result<Bell> {
     }
     // SAFETY: the descriptor is new, so nobody else owns it.
     let read = unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok(Bell { read, write: None })
+    Ok(Bell {
+        read: End::new(Some(read)),
+        write: End::new(None),
+    })
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
@@ -126,7 +168,7 @@ fn open() -> io::Result<Bell> {
         }
     }
     Ok(Bell {
-        read,
-        write: Some(write),
+        read: End::new(Some(read)),
+        write: End::new(Some(write)),
     })
 }

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(super) struct Bell {
     rung: Mutex<bool>,
     changed: Condvar,
+    closed: Mutex<bool>,
 }
 
 impl Bell {
@@ -17,10 +18,14 @@ impl Bell {
         Ok(Bell {
             rung: Mutex::new(false),
             changed: Condvar::new(),
+            closed: Mutex::new(false),
         })
     }
 
     pub(super) fn ring(&self) {
+        let closed = self.closed.lock().expect("no panic holds it");
+        assert!(!*closed, "a ring after the descriptor was closed");
+        drop(closed);
         *self.rung.lock().expect("no panic holds it") = true;
         self.changed.notify_one();
     }
@@ -35,6 +40,10 @@ impl Bell {
             rung = self.changed.wait(rung).expect("no panic holds it");
         }
         *rung = false;
+    }
+
+    pub(super) fn close(&self) {
+        *self.closed.lock().expect("no panic holds it") = true;
     }
 
     pub(super) fn reinit(&self) -> io::Result<()> {
