@@ -35,7 +35,8 @@ pub(super) struct FrameWords {
     pub(super) object: usize,
 }
 
-/// Whether all frames from `first` on lie on `stack` and none of them has a frame object.
+/// Whether all frames from `first` on lie on `stack` or in the chunks of `data`, which is this stack's, and none of
+/// them has a frame object.
 ///
 /// The entry frames that lie on the C stack itself never have one; their field is not set.
 ///
@@ -45,17 +46,21 @@ pub(super) struct FrameWords {
 pub(super) unsafe fn are_private(
     first: *mut c_void,
     stack: &StackBounds,
+    data: DataStack,
     words: FrameWords,
 ) -> bool {
-    let (low, top) = (stack.limit.addr(), stack.top.addr());
+    let low = stack.limit.addr();
+    let c_stack = low..stack.top.addr();
     let end = stack.chunk.addr() + stack.chunk_len;
     let mut frame = first.cast::<*mut c_void>();
     while !frame.is_null() {
-        if !(low..end).contains(&frame.addr()) {
+        let address = frame.addr();
+        if !(low..end).contains(&address) && !data.contains(address) {
             return false;
         }
-        // SAFETY: a frame on the stack, which is mapped.
-        if frame.addr() >= top && !unsafe { frame.wrapping_add(words.object).read() }.is_null() {
+        // SAFETY: a frame on the stack or in a chunk of it, which are mapped.
+        let object = unsafe { frame.wrapping_add(words.object).read() };
+        if !c_stack.contains(&address) && !object.is_null() {
             return false;
         }
         // SAFETY: as above.
@@ -94,6 +99,20 @@ impl DataStack {
             top: first.cast(),
             limit: limit.cast(),
         }
+    }
+
+    /// Whether an address lies in one of the chunks.
+    fn contains(self, address: usize) -> bool {
+        let mut chunk = self.chunk;
+        while !chunk.is_null() {
+            // SAFETY: the chunks of a greenlet stay valid until they are freed, from the last one on.
+            let header = unsafe { &*chunk };
+            if (chunk.addr()..chunk.addr() + header.size).contains(&address) {
+                return true;
+            }
+            chunk = header.previous;
+        }
+        false
     }
 
     /// Frees the chunks above the root chunk, which a finished greenlet can leave behind.

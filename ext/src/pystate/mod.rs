@@ -106,13 +106,16 @@ impl PyState {
         }
     }
 
-    /// Releases what the frames of a greenlet that will never run again own; on 3.11 and later they lie
+    /// Releases the memory of the frames of a greenlet that will never run again; on 3.11 and later most lie
     /// in the memory of its stack, and go with it.
     ///
     /// # Safety
-    /// * `self` is suspended (saved and not restored since) and will never be restored.
+    /// * `self` is suspended (saved and not restored since) and will never be restored, and its frames are
+    ///   private.
     #[cfg(Py_3_11)]
-    pub unsafe fn release_frames(&mut self, _py: pyo3::Python<'_>) {}
+    pub unsafe fn release_frames(&mut self, _py: pyo3::Python<'_>) {
+        self.datastack.free_above_root();
+    }
 
     /// Drops the plain references and forgets every pointer without following it.
     ///

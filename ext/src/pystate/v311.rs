@@ -156,7 +156,7 @@ pub struct PyState {
     pub(super) context: *mut ffi::PyObject,
     cframe: *mut CFrame,
     exc_info: *mut ErrStackItem,
-    datastack: DataStack,
+    pub(super) datastack: DataStack,
     recursion_used: c_int,
     recursion_headroom: c_int,
     trash_delete_nesting: c_int,
@@ -310,7 +310,7 @@ impl PyState {
         // SAFETY: the activation of a suspended greenlet lies on its stack or in `self`.
         let first = unsafe { (*self.cframe).current_frame };
         // SAFETY: the caller vouches for the stack and the chain on it.
-        unsafe { super::datastack::are_private(first, stack, FRAME) }
+        unsafe { super::datastack::are_private(first, stack, self.datastack, FRAME) }
     }
 
     /// Forgets the pointers into the thread and its stacks.

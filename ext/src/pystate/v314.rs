@@ -211,7 +211,7 @@ pub struct PyState {
     pub(super) context: *mut ffi::PyObject,
     current_frame: *mut c_void,
     exc_info: *mut ErrStackItem,
-    datastack: DataStack,
+    pub(super) datastack: DataStack,
     recursion_used: c_int,
     recursion_headroom: c_int,
     c_stack: CStack,
@@ -359,7 +359,7 @@ impl PyState {
     pub unsafe fn frames_are_private(&self, stack: &StackBounds) -> bool {
         let first = self.current_frame;
         // SAFETY: the caller vouches for the stack and the chain on it.
-        unsafe { super::datastack::are_private(first, stack, FRAME) }
+        unsafe { super::datastack::are_private(first, stack, self.datastack, FRAME) }
     }
 
     /// Forgets the pointers into the thread and its stacks.
