@@ -19,6 +19,7 @@ use crate::object::Object;
 use crate::queue::LightQueue;
 use crate::semaphore::Semaphore;
 use crate::thread::Thread;
+use crate::thread_module::ThreadHandle;
 
 /// One greenlet, kept alive while the list is made.
 struct Member {
@@ -114,6 +115,10 @@ fn awaited<'py>(py: Python<'py>, g: Gr) -> PyResult<(Option<Bound<'py, PyAny>>, 
                 .get_type::<LightQueue>()
                 .call0()?
                 .cast_into::<LightQueue>()?;
+            (Some(around(&sample, sample.get(), value)), 0)
+        }
+        Target::Value(Kind::ThreadHandle, value) => {
+            let sample = Bound::new(py, ThreadHandle::fresh())?;
             (Some(around(&sample, sample.get(), value)), 0)
         }
     })

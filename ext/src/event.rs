@@ -97,6 +97,13 @@ pub struct Event {
 
 impl hub::Waitable for Event {
     const KIND: hub::Kind = hub::Kind::Event;
+
+    fn forget_lost(&self, py: Python<'_>) {
+        if self.state.with(py, |state| state.waiters.may_have_lost()) {
+            let lost = self.state.with(py, |state| state.waiters.forget_lost());
+            drop(lost);
+        }
+    }
 }
 
 impl Event {
@@ -139,10 +146,7 @@ impl Event {
                 "Trying to re-send() an already-triggered event.",
             ));
         }
-        if self.state.with(py, |state| state.waiters.may_have_lost()) {
-            let lost = self.state.with(py, |state| state.waiters.forget_lost());
-            drop(lost);
-        }
+        hub::Waitable::forget_lost(self, py);
         self.state.with(py, |state| {
             let State { sent, waiters } = state;
             let sent = sent.insert(outcome);
@@ -422,6 +426,7 @@ pub fn greenlet_exit(py: Python<'_>) -> Bound<'_, PyAny> {
 
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    hub::forgets::<Event>();
     module.add_class::<Event>()?;
     module.add("NOT_USED", not_used(module.py()))
 }

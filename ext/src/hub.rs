@@ -66,7 +66,7 @@ use crate::gil::Gil;
 use crate::greenlet::{self, Gr, Phase, Role, Transfer, switch};
 use crate::object::{Object, Slot};
 use crate::thread::Thread;
-pub use why::{Kind, Target, Waitable, What, Why, passes_on};
+pub use why::{Kind, Target, Waitable, What, Why, forgets, forgets_by};
 
 /// Why a greenlet is parked. `of` and `within` add for which object.
 #[derive(Debug, Clone, Copy)]
@@ -155,6 +155,8 @@ const DETECTS: u8 = 2;
 const STOPS: u8 = 8;
 /// `Hub::hold`: the hub greenlet has ended. Children of it must find a new one when they finish.
 const ENDED: u8 = 4;
+/// `Hub::hold`: the hub greenlet is being ended by `dismiss`.
+const LEAVES: u8 = 64;
 
 /// Hubs that have ended: tells wait queues when to look for greenlets that never run again.
 static ENDED_HUBS: AtomicU64 = AtomicU64::new(0);
@@ -194,30 +196,12 @@ impl Hub {
     }
 }
 
-/// Has those who were woken by an object, and never run again, replaced by others.
-fn pass_on(wakes: &[Wake]) {
-    let debts: Vec<why::Debt> = wakes
-        .iter()
-        .filter_map(|wake| match wake {
-            Wake::Resume(object, number) => {
-                let g = Gr::from_object(object);
-                let parked = g.get().parks.get() == *number && g.get().reason.get().is_some();
-                parked.then(|| why::Debt::of(g)).flatten()
-            }
-            _ => None,
-        })
-        .collect();
-    for debt in debts {
-        // SAFETY: hubs end with the GIL held.
-        debt.settle(unsafe { Python::assume_attached() });
-    }
-}
-
-/// Ends the hub of a thread that has ended: what waits in it is dropped and its descriptors are closed. Unless it is
-/// the thread itself that ends, this is the child of a fork, where what is referred to is the parent's.
-pub fn end(hub: Rc<Hub>, itself: bool) {
+/// Ends the hub of a thread that has ended, in which these greenlets are suspended: what waits in it is dropped, and
+/// nobody can send to it any more. Unless it is the thread itself that ends, this is the child of a fork, where what
+/// is referred to is the parent's.
+pub fn end(hub: &Hub, suspended: &[Object], itself: bool) {
     if itself {
-        outer::abandon(&hub);
+        outer::abandon(hub);
     }
     let wakes = hub.engine.borrow_mut().drain();
     for wake in &wakes {
@@ -225,26 +209,42 @@ pub fn end(hub: Rc<Hub>, itself: bool) {
             crate::greenlet::lifetime::forsake(Gr::from_object(g));
         }
     }
+    let mail = hub.close_door();
     if itself {
-        let mail = hub.close_door();
-        pass_on(&wakes);
-        pass_on(&mail);
+        for g in suspended {
+            // SAFETY: hubs end with the GIL held.
+            let py = unsafe { Python::assume_attached() };
+            why::forget(py, Gr::from_object(g));
+        }
         drop(mail);
         drop(wakes);
     } else {
+        std::mem::forget(mail);
         std::mem::forget(wakes);
     }
-    let Err(shared) = Rc::try_unwrap(hub) else {
-        return;
+}
+
+/// Frees the hub of a thread that has ended, after `end`. `whole`: no code runs any more that uses it, but for greenlets
+/// that are suspended for good. If not, its descriptors are closed and the rest is left alone.
+pub fn free(hub: Rc<Hub>, whole: bool) {
+    let hub = match Rc::try_unwrap(hub) {
+        Ok(hub) => return drop(hub),
+        Err(shared) => shared,
     };
     // The other counts are on the stacks of greenlets that were suspended when the thread ended. Those never
     // run again and are never unwound, so nobody comes back to what is dropped here.
-    drop(shared.close_door());
-    // SAFETY: read once, and never used or dropped in its place again: the count of `shared` is given away.
-    let engine = unsafe { std::ptr::read(shared.engine.as_ptr()) };
+    if whole {
+        while Rc::strong_count(&hub) > 1 {
+            // SAFETY: a count that lies on such a stack, or lay there until the stack was unmapped; `hub` is one more.
+            unsafe { Rc::decrement_strong_count(Rc::as_ptr(&hub)) };
+        }
+        return;
+    }
+    // SAFETY: read once, and never used or dropped in its place again: the count of `hub` is given away.
+    let engine = unsafe { std::ptr::read(hub.engine.as_ptr()) };
     // SAFETY: as above.
-    let inbox = unsafe { std::ptr::read(&shared.inbox) };
-    std::mem::forget(shared);
+    let inbox = unsafe { std::ptr::read(&hub.inbox) };
+    std::mem::forget(hub);
     drop(engine);
     drop(inbox);
 }
@@ -315,21 +315,54 @@ pub fn discard(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     };
     hub.close_door(); // it is nobody's any more, also for a loop that is slow to end
-    let running = hub.greenlet.get().filter(|greenlet| {
-        let greenlet = Gr::from_object(greenlet).get();
-        greenlet.phase.get() == Phase::Active
-    });
-    if let Some(running) = running {
-        // Its loop ends here and now: what it holds would otherwise live as long as the thread.
+    hub.dismiss(py, thread)?;
+    drop(hub);
+    Ok(())
+}
+
+/// Unwinds the hub greenlet of a thread that is about to end: the last callback may have left it in the middle, with
+/// references to whom it switched to. An outer loop is told of the end by `end` instead. May switch: yes.
+pub fn wind_up(thread: &Thread) {
+    let hub = thread.hub.borrow().clone();
+    if let Some(hub) = hub.filter(|hub| !hub.overrides.has(RUNS)) {
+        // SAFETY: a thread's end is told with the GIL held.
+        let py = unsafe { Python::assume_attached() };
+        if let Err(error) = hub.dismiss(py, thread) {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+impl Hub {
+    /// Ends the loop here and now if it has begun: what the hub greenlet holds would otherwise live as long as the
+    /// thread. The caller is not the hub greenlet. May switch: yes.
+    fn dismiss(&self, py: Python<'_>, thread: &Thread) -> PyResult<()> {
+        let running = self
+            .greenlet
+            .get()
+            .filter(|greenlet| Gr::from_object(greenlet).get().phase.get() == Phase::Active);
+        let Some(running) = running else {
+            return Ok(());
+        };
         let running = Gr::from_object(&running);
         let me = thread.current.get().object();
         drop(running.get().parent.replace(Some(me)));
+        self.stopping.set(true); // also if a callback catches what is thrown
+        self.hold.set(self.hold.get() | STOPS | LEAVES);
         let exit = greenlet::exit_object().bind(py).call0()?;
         let exit = Pending::from_err(py, PyErr::from_value(exit));
-        drop(switch::throw(running, exit).map_err(|raised| raised.into_err(py))?);
+        let ended = switch::throw(running, exit);
+        self.hold.set(self.hold.get() & !LEAVES);
+        ended.map(drop).map_err(|raised| raised.into_err(py))
     }
-    drop(hub);
-    Ok(())
+
+    /// Whether the exception that is set is what `dismiss` has thrown.
+    #[cold]
+    fn is_dismissal(&self) -> bool {
+        // SAFETY: an exception is set and the class is live.
+        self.hold.get() & LEAVES != 0
+            && unsafe { ffi::PyErr_ExceptionMatches(greenlet::exit_class()) } != 0
+    }
 }
 
 /// Number that tells this thread's hub from every other of the process.
@@ -979,7 +1012,10 @@ impl Hub {
                 }
                 self.hold.set(self.hold.get() & !IN_CALL);
                 if let Err(failure) = called {
-                    Raised::from_err(py, failure);
+                    let raised = Raised::from_err(py, failure);
+                    if self.is_dismissal() {
+                        return Err(raised);
+                    }
                     report::uncaught()?;
                 }
             }

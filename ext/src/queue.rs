@@ -80,12 +80,26 @@ pub struct LightQueue {
 impl hub::Waitable for LightQueue {
     const KIND: hub::Kind = hub::Kind::LightQueue;
 
-    fn pass_on(&self, py: Python<'_>) {
-        self.state.with(py, |state| {
-            // They look again when they run, and pass over who is lost.
-            state.getters.wake_all(py, |_| ());
-            state.putters.wake_all(py, |_| ());
+    fn forget_lost(&self, py: Python<'_>) {
+        let lost = self.state.with(py, |state| {
+            if !state.getters.may_have_lost() && !state.putters.may_have_lost() {
+                return None;
+            }
+            let handed = state.getters.has_lost(|item| item.is_some());
+            let woken = state.getters.woken() + state.putters.woken();
+            let mut lost = Vec::new();
+            if !handed {
+                lost = state.getters.forget_lost();
+                lost.append(&mut state.putters.forget_lost());
+            }
+            if handed || woken != state.getters.woken() + state.putters.woken() {
+                // They look again when they run, and put back what others were handed.
+                state.getters.wake_all(py, |_| ());
+                state.putters.wake_all(py, |_| ());
+            }
+            Some(lost)
         });
+        drop(lost);
     }
 }
 
@@ -444,7 +458,7 @@ fn queue_shut_down(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(queue_shut_down, module)?)?;
-    hub::passes_on::<LightQueue>();
+    hub::forgets::<LightQueue>();
     module.add_class::<LightQueue>()?;
     module.add_class::<Queue>()?;
     module.add_class::<PriorityQueue>()?;

@@ -81,7 +81,7 @@ pub struct Semaphore {
 impl hub::Waitable for Semaphore {
     const KIND: hub::Kind = hub::Kind::Semaphore;
 
-    fn pass_on(&self, py: Python<'_>) {
+    fn forget_lost(&self, py: Python<'_>) {
         self.add(py, 0);
     }
 }
@@ -132,7 +132,7 @@ impl Semaphore {
 
     /// Passes over those who never run again.
     #[inline]
-    fn forget_lost(&self, py: Python<'_>) {
+    fn pass_over_lost(&self, py: Python<'_>) {
         if self.state.with(py, |state| state.waiters.may_have_lost()) {
             let lost = self.state.with(py, |state| state.waiters.forget_lost());
             drop(lost);
@@ -141,7 +141,7 @@ impl Semaphore {
 
     /// Adds `difference` to the counter; wakes waiters if there are units for them.
     pub fn add(&self, py: Python<'_>, difference: i64) {
-        self.forget_lost(py);
+        self.pass_over_lost(py);
         self.state.with(py, |state| {
             state.counter = state.counter.saturating_add(difference);
             state.grant(py);
@@ -187,7 +187,7 @@ impl Semaphore {
             Err(_) if crate::process::finalizing() => return Ok(self.try_take(py)),
             Err(error) => return Err(error),
         };
-        self.forget_lost(py);
+        self.pass_over_lost(py);
         let key = self.state.with(py, |state| {
             let key = state.waiters.push(waiter, ());
             state.grant(py);
@@ -218,7 +218,7 @@ impl Semaphore {
                 return result;
             }
             let waiter = Waiter::current(py)?;
-            self.forget_lost(py);
+            self.pass_over_lost(py);
             let old = self.state.with(py, |state| {
                 let old = state.waiters.wait_again(key, waiter);
                 state.grant(py);
@@ -250,7 +250,7 @@ impl Semaphore {
     }
 
     fn numbers(&self, py: Python<'_>) -> (i64, usize) {
-        self.forget_lost(py);
+        self.pass_over_lost(py);
         self.state
             .with(py, |state| (state.counter, state.waiters.len()))
     }
@@ -416,7 +416,7 @@ impl Semaphore {
 
 /// Adds what this file defines.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    hub::passes_on::<Semaphore>();
+    hub::forgets::<Semaphore>();
     module.add_class::<Semaphore>()?;
     module.add_class::<bounded::BoundedSemaphore>()?;
     module.add_class::<capped::CappedSemaphore>()?;

@@ -195,8 +195,13 @@ impl Thread {
         // The thread clears its own state (not the child of a fork that of the others): what others dropped and it
         // has not killed yet still can be.
         let itself = ptr::eq(CURRENT.get(), self);
+        let in_main = ptr::eq(self.current.get().as_object_ptr(), self.main.get());
         if itself && !crate::process::finalizing() {
             self.execute_condemned();
+            self.settle(TRACED);
+            if in_main {
+                crate::hub::wind_up(self);
+            }
         }
         self.alive.set(false);
         if itself {
@@ -209,11 +214,24 @@ impl Thread {
         drop(self.tracers.take());
         let condemned = self.condemned.take();
         drop(condemned); // their dealloc sees the dead thread and abandons their frames
-        if let Some(hub) = self.hub.take() {
-            crate::hub::end(hub, itself);
+        let hub = self.hub.take();
+        let suspended = self.suspended();
+        if let Some(hub) = &hub {
+            crate::hub::end(hub, &suspended, itself);
         }
         let current = self.current.get().as_object_ptr();
         let main = self.main.replace(ptr::null_mut());
+        // Not in the child of a fork, where what suspended greenlets hold is the parent's.
+        let for_good = itself && !crate::process::finalizing() && in_main;
+        if for_good {
+            for greenlet in &suspended {
+                crate::greenlet::lifetime::retire(Gr::from_object(greenlet));
+            }
+        }
+        if let Some(hub) = hub {
+            crate::hub::free(hub, for_good);
+        }
+        drop(suspended);
         Gr::from_ptr(main).get().end_main();
         self.release_stacks();
         // SAFETY: `current` held an owned reference; nothing runs in this thread any more.
@@ -223,6 +241,15 @@ impl Thread {
         if itself {
             crate::overflow::unwatch();
         }
+    }
+
+    /// The greenlets that have begun and not ended, but for the main one.
+    fn suspended(&self) -> Vec<Object> {
+        let pool = self.pool.borrow();
+        pool.owners()
+            // SAFETY: the owner of a stack is alive.
+            .filter_map(|owner| unsafe { Object::from_borrowed(owner) })
+            .collect()
     }
 
     /// Gives the memory of unused stacks back, after the thread's end: something that the thread has leaked may

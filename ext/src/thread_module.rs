@@ -437,6 +437,7 @@ fn _threads_after_fork(py: Python<'_>) -> PyResult<()> {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     thread_ident::on_end(ended);
+    hub::forgets::<ThreadHandle>();
     // SAFETY: the function is safe to call in the child: it counts.
     if unsafe { libc::pthread_atfork(None, None, Some(forked)) } != 0 {
         return Err(PyRuntimeError::new_err("pthread_atfork failed"));

@@ -187,6 +187,12 @@ impl<T> WaitQueue<T> {
         self.ended_hubs != hub::ended_hubs() && !self.is_empty()
     }
 
+    /// Whether it holds an entry, with such data, of somebody who never runs again.
+    pub fn has_lost(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.entries()
+            .any(|entry| wanted(&entry.data) && entry.waiter.is_lost())
+    }
+
     /// Takes the entries out of those who never run again. The caller drops them outside of the cell.
     #[must_use]
     #[cold]

@@ -14,7 +14,7 @@ use pyo3::ffi;
 
 use super::{Gr, Phase, PyGreenlet, Role, allocate, exit_class, switch};
 use crate::error::{Pending, Raised, Result};
-use crate::object::{Object, type_of};
+use crate::object::{Object, gc_track, type_of};
 use crate::pystate::StackBounds;
 use crate::thread::Thread;
 
@@ -321,6 +321,20 @@ fn kill(thread: &Thread, me: Gr) {
     }
     greenlet.role.set(role); // for one that lives on
     drop(greenlet.parent.replace(parent));
+}
+
+/// At the end of its thread: a suspended greenlet gives its stack back, whoever still refers to it, unless somebody
+/// can reach one of the frames on it; those stay as they are until the greenlet goes. Runs no code of the greenlet.
+pub fn retire(me: Gr) {
+    let greenlet = me.get();
+    let stack = greenlet.stack.take();
+    let private = stack.as_ref().is_some_and(|stack| is_private(me, stack));
+    greenlet.stack.set(stack);
+    if greenlet.phase.get() == Phase::Active && private {
+        greenlet.reason.set(None);
+        abandon(me);
+        gc_track(me.as_object_ptr());
+    }
 }
 
 /// Forgets a suspended greenlet that can never run again. What its frames hold is leaked; its stack too, if

@@ -393,6 +393,7 @@ May switch: no.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     super::ready(py)?;
+    hub::forgets_by(super::life::forget_lost);
     context::register(module)?;
     module.add("GreenThread", super::class(py))?;
     let fast = |name: &'static std::ffi::CStr,

@@ -361,6 +361,18 @@ pub fn call_link(py: Python<'_>, me: Gr, link: &Link) -> error::Result<()> {
     call().map_err(|error| Raised::from_err(py, error))
 }
 
+/// If `object` is a green thread: those who wait for its end and never run again are forgotten.
+pub fn forget_lost(_py: Python<'_>, object: *mut ffi::PyObject) {
+    if !super::is_green_thread(object) {
+        return;
+    }
+    let waiters = &life_of(Gr::from_ptr(object)).waiters;
+    let (lost, rest): (Vec<Waiter>, Vec<Waiter>) =
+        waiters.take().into_iter().partition(Waiter::is_lost);
+    waiters.replace(rest);
+    drop(lost);
+}
+
 /// Sets the exception of a green thread that nobody will ever run again.
 #[cold]
 fn lost(py: Python<'_>) -> Raised {
@@ -384,10 +396,11 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
             return Err(lost(py));
         }
         let waiter = Waiter::current(py).map_err(|error| Raised::from_err(py, error))?;
-        life.waiters.borrow_mut().push(waiter.clone());
+        // No reference to oneself on one's own stack: it would outlive the OS thread.
+        let mine = waiter.greenlet().as_ptr();
+        life.waiters.borrow_mut().push(waiter);
         let woken = hub::park(py, Reason::Join.of(me), None);
         if life.outcome.borrow().is_none() {
-            let mine = waiter.greenlet().as_ptr();
             life.waiters
                 .borrow_mut()
                 .retain(|other| !other.greenlet().is(mine));

@@ -25,6 +25,7 @@ pub enum Kind {
     Event = 1,
     Semaphore = 2,
     LightQueue = 3,
+    ThreadHandle = 4,
 }
 
 /// A Rust class of Python objects that a greenlet can wait for.
@@ -32,45 +33,57 @@ pub trait Waitable {
     /// Which one it is: no other has the same.
     const KIND: Kind;
 
-    /// A greenlet that this object has woken never runs again, because its hub has ended: what it was woken for is
-    /// another's now. Not called where everybody is woken at once.
-    fn pass_on(&self, _py: Python<'_>) {}
+    /// Greenlets that wait for this object, or that it has woken, never run again, because their hub has ended: they
+    /// are taken out, and what they were woken for is another's now. May not switch.
+    fn forget_lost(&self, py: Python<'_>);
 }
 
-type PassOn = fn(Python<'_>, *const ());
+type ForgetValue = fn(Python<'_>, *const ());
 
-/// By kind, for those that pass on.
-static PASS_ON: [OnceLock<PassOn>; 4] = [const { OnceLock::new() }; 4];
+/// Has the object at this address, if it is one to wait for, forget who never runs again. May not switch.
+pub type ForgetObject = fn(Python<'_>, *mut ffi::PyObject);
 
-/// Has `pass_on` of this class called.
-pub fn passes_on<T: Waitable>() {
-    let pass_on: PassOn = |py, address| {
+/// `Waitable::forget_lost`, by kind.
+static VALUES: [OnceLock<ForgetValue>; 5] = [const { OnceLock::new() }; 5];
+
+/// The same for what is noted as an object.
+static OBJECTS: [OnceLock<ForgetObject>; 2] = [const { OnceLock::new() }; 2];
+
+/// Has `forget_lost` of this class called.
+pub fn forgets<T: Waitable>() {
+    let forget: ForgetValue = |py, address| {
         // SAFETY: the address was made by `within` of a value of this class (its kind says so), which lives for as
-        // long as the greenlet is parked (invariant of this file): for good, since that one never runs again.
+        // long as the greenlet is parked (invariant of this file).
         let value = unsafe { &*address.cast::<T>() };
-        value.pass_on(py);
+        value.forget_lost(py);
     };
-    PASS_ON[T::KIND as usize].get_or_init(|| pass_on);
+    VALUES[T::KIND as usize].get_or_init(|| forget);
 }
 
-/// The object that parked `g` in its present park.
-pub(super) struct Debt(PassOn, *const ());
+/// Has this called for objects that are noted by `of` and `at`. For at most two modules.
+pub fn forgets_by(forget: ForgetObject) {
+    let taken = OBJECTS.iter().all(|place| place.set(forget).is_err());
+    debug_assert!(!taken, "a third module needs a place");
+}
 
-impl Debt {
-    /// What is owed to others if `g` never runs again.
-    pub(super) fn of(g: Gr) -> Option<Debt> {
-        match g.get().what.get().target() {
-            Target::Value(kind, address) => {
-                let pass_on = PASS_ON[kind as usize].get()?;
-                Some(Debt(*pass_on, address))
-            }
-            Target::Nothing | Target::Object(_) => None,
-        }
+/// `g` never runs again, because its hub has ended: what it is parked for forgets it. May not switch. The caller keeps
+/// all greenlets of the hub alive meanwhile.
+pub(super) fn forget(py: Python<'_>, g: Gr) {
+    if g.get().reason.get().is_none() {
+        return;
     }
-
-    /// Passes it on.
-    pub(super) fn settle(self, py: Python<'_>) {
-        (self.0)(py, self.1);
+    match g.get().what.get().target() {
+        Target::Nothing => {}
+        Target::Value(kind, address) => {
+            if let Some(forget) = VALUES[kind as usize].get() {
+                forget(py, address);
+            }
+        }
+        Target::Object(object) => {
+            for forget in OBJECTS.iter().filter_map(OnceLock::get) {
+                forget(py, object);
+            }
+        }
     }
 }
 
@@ -97,6 +110,7 @@ impl What {
             1 => value(Kind::Event),
             2 => value(Kind::Semaphore),
             3 => value(Kind::LightQueue),
+            4 => value(Kind::ThreadHandle),
             _ if address == 0 => Target::Nothing,
             _ => Target::Object(address as *mut ffi::PyObject),
         }

@@ -3,7 +3,7 @@
 //! The object stays the source of truth: who waits asks it (`attempt`), parks, and asks again when woken. Whoever
 //! gives something back to it, in any OS thread, calls `advance`. A line is keyed by the object's address and keeps
 //! the object alive; it exists only while somebody is in it, so an address is never stale. Who leaves without what
-//! it was woken for wakes the next one. GIL held throughout, from an attempt to the park that follows it.
+//! it was woken for wakes the next one; so does the end of an OS thread, for those whom it leaves in line. GIL held throughout, from an attempt to the park that follows it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -143,6 +143,22 @@ pub fn advance(py: Python<'_>, object: *mut PyObject, each: bool) {
             line.queue.wake_one(py, |()| ());
         }
     });
+}
+
+/// Takes those out who wait for `object` and never run again, because their OS thread has ended.
+pub fn forget_lost(py: Python<'_>, object: *mut PyObject) {
+    let lost = with(py, |lines| {
+        let line = lines.get_mut(&(object as usize))?;
+        let lost = line.queue.forget_lost();
+        if line.queue.is_empty() {
+            return Some((lost, lines.remove(&(object as usize))));
+        }
+        if line.queue.woken() == 0 {
+            line.queue.wake_one(py, |()| ());
+        }
+        Some((lost, None))
+    });
+    drop(lost);
 }
 
 /// In the child of a fork: nobody waits for `object` any more.

@@ -172,6 +172,7 @@ fn is_redirected(builtin: &Bound<'_, PyAny>) -> bool {
 
 /// Adds what Python sees of this module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::hub::forgets_by(line::forget_lost);
     module.add_function(wrap_pyfunction!(redirect, module)?)?;
     module.add_function(wrap_pyfunction!(is_redirected, module)?)?;
     module.add_function(wrap_pyfunction!(python::call_original, module)?)?;

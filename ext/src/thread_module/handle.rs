@@ -37,6 +37,15 @@ struct State {
 #[pyclass(frozen, name = "_ThreadHandle", module = "_thread")]
 pub struct ThreadHandle(GilCell<State>);
 
+impl hub::Waitable for ThreadHandle {
+    const KIND: hub::Kind = hub::Kind::ThreadHandle;
+
+    fn forget_lost(&self, py: Python<'_>) {
+        let lost = self.0.with(py, |state| state.waiters.forget_lost());
+        drop(lost);
+    }
+}
+
 impl ThreadHandle {
     /// One that no thread has yet.
     pub fn fresh() -> ThreadHandle {
@@ -121,7 +130,7 @@ impl ThreadHandle {
         while !self.done(py) {
             let waiter = Waiter::current(py)?;
             let key = self.0.with(py, |state| state.waiters.push(waiter, ()));
-            let woken = hub::park(py, Reason::Join, deadline);
+            let woken = hub::park(py, Reason::Join.within(self), deadline);
             let entry = self.0.with(py, |state| state.waiters.remove(key));
             drop(entry);
             match woken? {
