@@ -1,41 +1,33 @@
 """Keeps everything busy at once while it is being broken, and looks for what is lost or left behind.
 
-    python tests/soak/run.py [--seconds N | --minutes N] [--seed N] [--rounds N] [--scenes NAME,...]
+    python tests/soak/run.py [--seconds N | --minutes N] [--seed N] [--rounds N] [--round SECONDS]
+                             [--scenes NAME,...]
 
 Works in rounds of about a second. In each, the scenes of scenes.py run side by side at full speed:
 queues, locks, events, timeouts, pools, sockets, native threads. Meanwhile green threads are killed at
 random parks, callbacks raise, and signals arrive. Then everybody is asked to stop, each scene checks
 its books, and the process is compared with what it was: green threads, timers, waiters, stacks,
-descriptors. Memory is compared between the first and the last rounds. What is wrong is printed, with
-the seed of its round, and the status is 1.
+descriptors. Memory must not grow from round to round (memory.py). What is wrong is printed, with the
+seed of its round, and the status is 1.
 """
 
 import argparse
 import gc
 import os
 import random
-import statistics
 import sys
 import time
 from collections import Counter
 
 import chaos
 import eventlet
+import memory
 import scenes
 from eventlet import tpool
 from greenlet import _core
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
-WARM_UP = 3  # rounds, before memory and counters mean something
-GROWTH = 1.0  # MiB that memory may be higher at the end, for 1,000 rounds or fewer
 ROUND = 0.7  # seconds of work
 PATIENCE = 20.0  # seconds for everybody to stop
-
-
-def resident():
-    """Resident memory in MiB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * PAGE / 2**20
 
 
 def counters():
@@ -82,10 +74,12 @@ def play(seed, names, totals, seconds=ROUND):
     return wrong
 
 
-def memory_growth(samples):
-    """MiB by which the last quarter of the samples is above the first."""
-    quarter = max(1, len(samples) // 4)
-    return statistics.median(samples[-quarter:]) - statistics.median(samples[:quarter])
+def start_threads():
+    """Has the thread pool start all of its threads, which stay."""
+    pool = eventlet.GreenPool()
+    for _ in range(int(os.environ.get("EVENTLET_THREADPOOL_SIZE", 20))):
+        pool.spawn_n(tpool.execute, eventlet.patcher.original("time").sleep, 0.05)
+    pool.waitall()
 
 
 def main():
@@ -94,36 +88,35 @@ def main():
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--rounds", type=int, help="no more than these")
+    parser.add_argument("--round", type=float, default=ROUND, help="seconds of work in each")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
     parser.add_argument("--scenes", default=",".join(scenes.SCENES), help="names, by commas")
     options = parser.parse_args()
     names = options.scenes.split(",")
     seconds = options.minutes * 60 if options.minutes else options.seconds
-    tpool.execute(abs, 1)  # its threads stay
+    start_threads()
     print(f"soak: {seconds:g} s, seed {options.seed}, scenes {options.scenes}", flush=True)
-    begun, shown, totals, samples, bad, played = time.monotonic(), 0.0, Counter(), [], 0, 0
+    samples = memory.Samples(options.rounds or int(seconds / options.round) + 1)
+    begun, shown, totals, bad, played = time.monotonic(), 0.0, Counter(), 0, 0
     while time.monotonic() - begun < seconds and played != options.rounds:
         seed = options.seed + played
-        wrong = play(seed, names, totals)
+        wrong = play(seed, names, totals, options.round)
         played += 1
         bad += len(wrong)
         for text in wrong:
             print(f"soak: WRONG in the round of seed {seed}: {text}", flush=True)
-        if played > WARM_UP:
-            samples.append(resident())
+        sample = samples.take()
         passed = time.monotonic() - begun
         if passed - shown > 30:
             shown = passed
-            print(f"soak: {passed:.0f} s, {played} rounds, {resident():.1f} MiB", flush=True)
-    growth = memory_growth(samples) if len(samples) >= 4 else 0.0
-    if growth > GROWTH * max(1, played / 1000) + (2 if len(samples) < 40 else 0):
+            print(f"soak: {passed:.0f} s, {played} rounds, {sample}", flush=True)
+    for text in samples.complaints():
         bad += 1
-        print(f"soak: WRONG: memory grew by {growth:.2f} MiB")
+        print(f"soak: WRONG: {text}")
     report = ", ".join(f"{count:,} {name}" for name, count in sorted(totals.items()))
     print(f"soak: {played} rounds: {report}")
-    print(
-        f"soak: memory {resident():.1f} MiB, {growth:+.2f} MiB from first to last rounds; {bad} wrong"
-    )
+    grown = ", ".join(f"{name} {by:+,.0f}" for name, by in samples.growth().items())
+    print(f"soak: {sample}; {grown} from the second quarter to the last; {bad} wrong")
     return 1 if bad else 0
 
 

@@ -175,6 +175,7 @@ def growth(case, times=THREADS):
     return eval(done.stdout)  # ours
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
 @pytest.mark.parametrize("case", CLEAN)
 def test_a_thread_that_was_done(case):
@@ -184,6 +185,7 @@ def test_a_thread_that_was_done(case):
     assert found["mapped"] < 1 << 20, found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
 @pytest.mark.parametrize("case", LEFT)
 def test_a_thread_with_suspended_green_threads(case):
