@@ -13,6 +13,7 @@ from _imp import acquire_lock, release_lock
 
 from greenlet import _core
 
+from eventlet.support.imports import after_import
 from eventlet.support.patches import Patches
 
 __all__ = ["inject", "import_patched", "monkey_patch", "is_monkey_patched"]
@@ -281,6 +282,7 @@ def monkey_patch(**on):
     hubs.get_hub()
     acquire_lock()
     mark = _patches.mark()
+    watch = "thread" in wanted and "thread" not in already_patched
     try:
         for flag in wanted:
             if flag not in already_patched:
@@ -290,6 +292,15 @@ def monkey_patch(**on):
         raise
     finally:
         release_lock()
+    if watch:
+        for debugger in ("bdb", "pydevd"):
+            after_import(debugger, _adapt_debugger)
+
+
+def _adapt_debugger(module):
+    from eventlet.support import debuggers
+
+    debuggers.adapt(module)
 
 
 def _wanted(on):
@@ -333,10 +344,6 @@ def _patch(flag):
             green._patch_in_place(_patches)
     if flag == "socket":
         _patch_look_ups()
-    if flag == "thread":
-        from eventlet.support import debuggers
-
-        _patches.then_undo(debuggers.watch())
     already_patched[flag] = True
     _patches.then_undo(lambda: already_patched.pop(flag))
 

@@ -3,7 +3,7 @@
 pydevd, which debugpy is made of, debugs threads; it finds a green thread's identity, name and locals as it
 finds those of any thread. Three things it must not share with the program. Its own threads are OS threads,
 for they work while the program is stopped. What it waits for holds the OS thread (`hold_threads_for`), for a
-stopped program is to stay as it is. And what it keeps for each thread is kept for each green thread: until
+stopped program is to stay as it is. And what it keeps for each thread is kept for each green thread: before
 CPython 3.12 that includes the trace function, of which the interpreter has one for each OS thread.
 
 pdb traces an OS thread, hence breaks in any green thread of it; only steps stay in the one where the command
@@ -17,16 +17,16 @@ import threading
 
 from greenlet import _core, getcurrent
 
-from eventlet.support.imports import after_import
-
 #: Beginnings of the names of pydevd's modules and debugpy's.
 _NAMES = ("pydevd", "_pydev", "debugpy")
 
 
-def watch():
-    """Adapt the debuggers that are imported, and those that will be; return the way back."""
-    forget = [after_import("bdb", _adapt_bdb), after_import("pydevd", _adapt_pydevd)]
-    return lambda: [each() for each in forget]
+def adapt(module):
+    """Adapt a debugger: *module* is `bdb` or `pydevd`, just imported or there before the patch."""
+    if module.__name__ == "bdb":
+        _adapt_bdb(module)
+    else:
+        _adapt_pydevd(module)
 
 
 def _adapt_bdb(bdb):
