@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use super::{Hub, Instant, Mark, Wake, Why};
 use crate::error::{self, Raised};
+use crate::gil::Gil;
 use crate::gil_cell::GilCell;
 use crate::greenlet::Gr;
 use crate::object::Object;
@@ -144,16 +145,11 @@ impl Hub {
                 return Ok(Mark::TimedOut);
             }
             let mut wait = self.engine.borrow_mut().begin_wait_alone(left);
-            // SAFETY: the GIL is held and no borrow is alive.
-            let saved = unsafe { ffi::PyEval_SaveThread() };
-            let result = wait.block();
-            // SAFETY: the state that PyEval_SaveThread gave, in the same thread.
-            unsafe { ffi::PyEval_RestoreThread(saved) };
+            // SAFETY: the GIL is held, and no borrow is alive.
+            let py = unsafe { Python::assume_attached() };
+            let result = Gil::release(py, |_| wait.block());
             let ended = self.engine.borrow_mut().end_wait(wait, result);
-            ended.map_err(|failure| {
-                // SAFETY: the GIL is held.
-                error::io_error(unsafe { Python::assume_attached() }, failure)
-            })?;
+            ended.map_err(|failure| error::io_error(py, failure))?;
             // SAFETY: the GIL is held; runs handlers in the main thread only.
             if unsafe { ffi::PyErr_CheckSignals() } != 0 {
                 return Err(Raised);
