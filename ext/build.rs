@@ -28,10 +28,14 @@ fn main() {
     let target = std::env::var("CARGO_CFG_TARGET_OS");
     if target.as_deref() == Ok("linux") && (version.major, version.minor) < (3, 14) {
         println!("cargo::rustc-cfg=wraps_calls");
-        let inline = (version.major, version.minor) < (3, 11);
         for name in WRAPPED {
-            if inline && name == "PyObject_Vectorcall" {
-                continue; // CPython 3.10 does not export it
+            let is_called = match name {
+                "PyObject_Vectorcall" => version.minor >= 11, // CPython 3.10 does not export it
+                "_PyObject_MakeTpCall" => version.minor < 12,
+                _ => true,
+            };
+            if !is_called {
+                continue;
             }
             println!("cargo::rustc-link-arg-cdylib=-Wl,--wrap={name}");
         }

@@ -52,10 +52,15 @@ stopping! {
     __wrap_PyObject_VectorcallMethod = __real_PyObject_VectorcallMethod(
         name: Object, args: *const Object, count: usize, names: Object
     ) -> Object;
+    __wrap__Py_Dealloc = __real__Py_Dealloc(object: Object) -> ();
+}
+
+// Who calls a function without a vectorcall until 3.11; nobody here does later, and then lld wraps nothing.
+#[cfg(not(Py_3_12))]
+stopping! {
     __wrap__PyObject_MakeTpCall = __real__PyObject_MakeTpCall(
         state: *mut PyThreadState, function: Object, args: *const Object, count: isize, keywords: Object
     ) -> Object;
-    __wrap__Py_Dealloc = __real__Py_Dealloc(object: Object) -> ();
 }
 
 #[cfg(Py_3_11)]
