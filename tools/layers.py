@@ -25,7 +25,7 @@ ENGINE = """
 """
 EXT = """
     gil_cell | object error | stacks
-    pystate | call gil | hosts
+    pystate | call ending gil | hosts
     greenlet thread thread_ident trace overflow process
     capi | deep_sort | hub | local
     wait_queue | timer
@@ -53,6 +53,7 @@ UNSAFE = {
     "ext": {
         *{"gil", "gil_cell", "object", "error", "call", "pystate", "greenlet", "thread", "trace"},
         *{
+            "ending",
             "overflow",
             "process",
             "capi",
@@ -86,7 +87,8 @@ DOORS = [
     ("ext", r"\bfiber\s*::\s*(\{[^}]*)?\bswitch\b", ("greenlet/",)),
     ("ext", r"\b(begin_wait\w*|end_wait)\s*\(", ("hub.rs", "hub/")),
     # process: what tells that the interpreter ends was renamed in 3.13. lib: one module is for some.
-    ("ext", r"\bPy_3_\d+\b", ("pystate/", "process.rs", "lib.rs")),
+    # call, ending: which functions that call objects are exported.
+    ("ext", r"\bPy_3_\d+\b", ("pystate/", "process.rs", "lib.rs", "call.rs", "ending.rs")),
 ]
 
 # Python glue reads no clock to schedule by, polls nothing and keeps no run queue. These may, for

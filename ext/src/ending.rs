@@ -14,10 +14,18 @@ use pyo3::ffi::{PyGILState_STATE, PyObject, PyThreadState};
 use crate::call::StopThread;
 
 macro_rules! stopping {
-    ($($wrap:ident = $real:ident($($arg:ident: $kind:ty),*) -> $result:ty;)*) => {
+    ($($wrap:ident = $real:ident, $name:ident($($arg:ident: $kind:ty),*) -> $result:ty;)*) => {
         unsafe extern "C-unwind" {
-            $(fn $real($($arg: $kind),*) -> $result;)*
+            $(
+                fn $name($($arg: $kind),*) -> $result;
+                fn $real($($arg: $kind),*) -> $result;
+            )*
         }
+        // Refers to each by its own name: lld makes no `__real_…` of what nothing refers to.
+        const _: () = {
+            #[used]
+            static CALLED: ($(unsafe extern "C-unwind" fn($($kind),*) -> $result,)*) = ($($name,)*);
+        };
         $(
             /// The function of CPython, with its guarantees and its preconditions.
             #[unsafe(no_mangle)]
@@ -35,37 +43,37 @@ macro_rules! stopping {
 type Object = *mut PyObject;
 
 stopping! {
-    __wrap_PyErr_CheckSignals = __real_PyErr_CheckSignals() -> c_int;
-    __wrap_PyErr_PrintEx = __real_PyErr_PrintEx(set_variables: c_int) -> ();
-    __wrap_PyErr_WriteUnraisable = __real_PyErr_WriteUnraisable(object: Object) -> ();
-    __wrap_PyEval_RestoreThread = __real_PyEval_RestoreThread(state: *mut PyThreadState) -> ();
-    __wrap_PyGILState_Ensure = __real_PyGILState_Ensure() -> PyGILState_STATE;
-    __wrap_PyImport_Import = __real_PyImport_Import(name: Object) -> Object;
-    __wrap_PyIter_Next = __real_PyIter_Next(iterator: Object) -> Object;
-    __wrap_PyObject_Call = __real_PyObject_Call(function: Object, args: Object, kwargs: Object) -> Object;
-    __wrap_PyObject_CallNoArgs = __real_PyObject_CallNoArgs(function: Object) -> Object;
-    __wrap_PyObject_CallObject = __real_PyObject_CallObject(function: Object, args: Object) -> Object;
-    __wrap_PyObject_GetAttr = __real_PyObject_GetAttr(object: Object, name: Object) -> Object;
-    __wrap_PyObject_VectorcallDict = __real_PyObject_VectorcallDict(
+    __wrap_PyErr_CheckSignals = __real_PyErr_CheckSignals, PyErr_CheckSignals() -> c_int;
+    __wrap_PyErr_PrintEx = __real_PyErr_PrintEx, PyErr_PrintEx(set_variables: c_int) -> ();
+    __wrap_PyErr_WriteUnraisable = __real_PyErr_WriteUnraisable, PyErr_WriteUnraisable(object: Object) -> ();
+    __wrap_PyEval_RestoreThread = __real_PyEval_RestoreThread, PyEval_RestoreThread(state: *mut PyThreadState) -> ();
+    __wrap_PyGILState_Ensure = __real_PyGILState_Ensure, PyGILState_Ensure() -> PyGILState_STATE;
+    __wrap_PyImport_Import = __real_PyImport_Import, PyImport_Import(name: Object) -> Object;
+    __wrap_PyIter_Next = __real_PyIter_Next, PyIter_Next(iterator: Object) -> Object;
+    __wrap_PyObject_Call = __real_PyObject_Call, PyObject_Call(function: Object, args: Object, kwargs: Object) -> Object;
+    __wrap_PyObject_CallNoArgs = __real_PyObject_CallNoArgs, PyObject_CallNoArgs(function: Object) -> Object;
+    __wrap_PyObject_CallObject = __real_PyObject_CallObject, PyObject_CallObject(function: Object, args: Object) -> Object;
+    __wrap_PyObject_GetAttr = __real_PyObject_GetAttr, PyObject_GetAttr(object: Object, name: Object) -> Object;
+    __wrap_PyObject_VectorcallDict = __real_PyObject_VectorcallDict, PyObject_VectorcallDict(
         function: Object, args: *const Object, count: usize, kwargs: Object
     ) -> Object;
-    __wrap_PyObject_VectorcallMethod = __real_PyObject_VectorcallMethod(
+    __wrap_PyObject_VectorcallMethod = __real_PyObject_VectorcallMethod, PyObject_VectorcallMethod(
         name: Object, args: *const Object, count: usize, names: Object
     ) -> Object;
-    __wrap__Py_Dealloc = __real__Py_Dealloc(object: Object) -> ();
+    __wrap__Py_Dealloc = __real__Py_Dealloc, _Py_Dealloc(object: Object) -> ();
 }
 
-// Who calls a function without a vectorcall until 3.11; nobody here does later, and then lld wraps nothing.
+// Calls a function without a vectorcall; nobody here does so after 3.11.
 #[cfg(not(Py_3_12))]
 stopping! {
-    __wrap__PyObject_MakeTpCall = __real__PyObject_MakeTpCall(
+    __wrap__PyObject_MakeTpCall = __real__PyObject_MakeTpCall, _PyObject_MakeTpCall(
         state: *mut PyThreadState, function: Object, args: *const Object, count: isize, keywords: Object
     ) -> Object;
 }
 
 #[cfg(Py_3_11)]
 stopping! {
-    __wrap_PyObject_Vectorcall = __real_PyObject_Vectorcall(
+    __wrap_PyObject_Vectorcall = __real_PyObject_Vectorcall, PyObject_Vectorcall(
         function: Object, args: *const Object, count: usize, names: Object
     ) -> Object;
 }

@@ -683,3 +683,35 @@ def test_child_with_the_asyncio_hub_ends(work, printed, status):
         timeout=30,
     )
     assert done.stdout == f"child\n{printed}status {status}\n", done.stderr
+
+
+COROUTINE = """
+import asyncio, os, signal
+from eventlet import hubs
+hubs.use_hub("asyncio")
+from eventlet.asyncio import spawn_for_awaitable
+
+async def main():
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, heard.set)
+    pid = os.fork()
+    if pid == 0:
+        assert asyncio.get_running_loop() is loop
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await heard.wait()
+        os._exit(3)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+spawn_for_awaitable(main()).wait()
+"""
+
+
+def test_coroutine_that_forks_keeps_its_loop_and_its_signals():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COROUTINE],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "3\n", done.stderr

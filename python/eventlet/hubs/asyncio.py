@@ -172,9 +172,7 @@ class Hub(hub.BaseHub):
     def _after_fork(self):
         super()._after_fork()
         self._deadline = self._failure = None
-        if self.running:  # it was a coroutine that forked, and it goes on
-            self._keep_loop()
-        else:
+        if not self.running:  # else it was a coroutine that forked, and it goes on
             self._is_child = True
             self._finalizer.detach()
             self._attach(_new_loop())
@@ -186,10 +184,14 @@ class Hub(hub.BaseHub):
 
 
 def _after_fork():
-    # Where all green threads survive, the hub is not told: its loop does, too.
     present = _core.existing_hub()
-    if isinstance(present, Hub) and _core.green_threads_survive_fork():
+    if not isinstance(present, Hub):
+        return
+    # asyncio's own handler (since 3.12), which runs before this one, has forgotten which loop it is.
+    if present.running or _core.green_threads_survive_fork():
         present._keep_loop()
+    else:
+        asyncio.set_event_loop(present.loop)
 
 
 os.register_at_fork(after_in_child=_after_fork)
