@@ -14,6 +14,7 @@ import _thread
 import functools
 import sys
 import threading
+import types
 
 from greenlet import _core, getcurrent
 
@@ -49,6 +50,11 @@ def _adapt_bdb(bdb):
 
     base._set_stopinfo = _set_stopinfo
     base.stop_here = _stop_here
+    if hasattr(bdb, "_MonitoringTracer"):
+        # Since CPython 3.14 bdb asks itself which thread it traces: the OS thread, here as before.
+        from eventlet import patcher
+
+        bdb.threading = types.SimpleNamespace(current_thread=patcher.original("_thread").get_ident)
 
 
 def _adapt_pydevd(pydevd):
