@@ -36,10 +36,10 @@ class Samples:
 
 
 def by_script(figures):
-    """Groups figures by their script, in order."""
+    """Groups figures by their script, in order; those that allow one round for each process apart."""
     groups = {}
     for figure in figures:
-        groups.setdefault(figure.script, []).append(figure)
+        groups.setdefault((figure.script, figure.fresh), []).append(figure)
     return groups.values()
 
 
