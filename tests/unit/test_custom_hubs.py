@@ -16,6 +16,7 @@ import pytest
 from eventlet import event, hubs, queue, semaphore
 from eventlet.green import socket
 from eventlet.hubs import hub as hub_module, poll
+from eventlet.lock import Lock
 from greenlet import getcurrent
 
 READ, WRITE = hub_module.READ, hub_module.WRITE
@@ -399,6 +400,24 @@ def test_a_poll_hub_with_a_poll_of_its_own():
 
     assert under(Counted, program) == [1_000_000]
     assert not hasattr(poll.Hub(), "asked") and poll.Hub.wait is hub_module.BaseHub.wait
+
+
+def test_a_switch_that_takes_many_locks():
+    class Busy(Available, hub_module.BaseHub):
+        def switch(self):
+            until = time.thread_time() + 0.15  # who spins so long lets others run, but not here
+            while time.thread_time() < until:
+                with lock:
+                    pass
+            return super().switch()
+
+    def program(_hub):
+        event = eventlet.Event()
+        eventlet.spawn(event.send, "tea")
+        return event.wait()
+
+    lock = Lock()
+    assert under(Busy, program) == "tea"
 
 
 def test_a_switch_that_decides_what_is_returned():

@@ -61,6 +61,9 @@ fn look(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     };
     let me = thread.current.get();
+    if me.get().reason.get().is_some() {
+        return Ok(()); // a hub's own `switch()`: it is about to wait
+    }
     let note = |patience| {
         SEEN.set(
             py,

@@ -3,7 +3,8 @@
 //! The object stays the source of truth: who waits asks it (`attempt`), parks, and asks again when woken. Whoever
 //! gives something back to it, in any OS thread, calls `advance`. A line is keyed by the object's address and keeps
 //! the object alive; it exists only while somebody is in it, so an address is never stale. Who leaves without what
-//! it was woken for wakes the next one; so does the end of an OS thread, for those whom it leaves in line. GIL held throughout, from an attempt to the park that follows it.
+//! it was woken for wakes the next one; so does the end of an OS thread, for those whom it leaves in line. GIL held
+//! throughout, from an attempt to the park that follows it.
 
 use std::collections::HashMap;
 use std::time::Duration;
