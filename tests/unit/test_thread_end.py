@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-THREADS = 300
+THREADS = 150
 
 # What OS threads do, with green threads that are still suspended when they end or without.
 PROGRAM = """
@@ -95,6 +95,12 @@ def left_a_plain_greenlet():
     greenlet.greenlet(greenlet.getcurrent().switch).switch()
     hubs.get_hub()
 
+LEAKED = []
+
+def leaked():
+    eventlet.sleep(0)
+    LEAKED.append(object())
+
 PIPE = os.pipe()
 SLEEPER = eventlet.spawn(eventlet.sleep, 60)
 eventlet.sleep(0)
@@ -133,10 +139,16 @@ def run(function, times):
 function = globals()[sys.argv[1]]
 times = int(sys.argv[2])
 run(function, 100)  # interned strings, free lists and caches
+rounds = []
 before = held()
-run(function, times)
-after = held()
-print({name: (after[name] - before[name]) / times for name in after})
+for _ in range(3):
+    run(function, times)
+    after = held()
+    rounds.append({name: (after[name] - before[name]) / times for name in after})
+    before = after
+# Free lists and arenas grow to what the busiest moment needs, and then no more: a leak is in every round.
+CACHED = {"blocks", "bytes", "mapped"}
+print({name: (min if name in CACHED else sum)(each[name] for each in rounds) for name in rounds[0]})
 """
 
 CLEAN = [
@@ -183,6 +195,11 @@ def test_a_thread_that_was_done(case):
     assert found["descriptors"] == found["greenlets"] == 0
     assert found["blocks"] < 1 and found["bytes"] < 100, found  # less than one object
     assert found["mapped"] < 1 << 20, found
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
+def test_one_object_of_each_thread_is_seen():
+    assert growth("leaked")["blocks"] >= 1
 
 
 @pytest.mark.slow
