@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import resource
 import signal
 import socket as std
@@ -48,6 +49,13 @@ def listener():
         yield server
 
 
+class Pickled(socket.socket):
+    """A socket that is pickled as something else."""
+
+    def __reduce__(self):
+        return str, ("a socket",)
+
+
 def run(script, timeout=30, **env):
     """Output of a script in a process of its own; a crash or a hang fails."""
     done = subprocess.run(
@@ -80,6 +88,20 @@ def test_is_a_standard_socket():
 
 
 @ours
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_sockets_cannot_be_pickled(pair, protocol):
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(pair[0], protocol)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(socket.socket(pair[0], set_nonblocking=False), protocol)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_subclass_says_how_it_is_pickled(protocol):
+    with Pickled() as sock:
+        assert pickle.loads(pickle.dumps(sock, protocol)) == "a socket"
+
+
 def test_fileno_takes_a_descriptor_over():
     a, b = std.socketpair()
     with socket.socket(fileno=a.detach()) as green, b:

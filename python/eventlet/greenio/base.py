@@ -137,6 +137,10 @@ class GreenSocket(_Socket):
     def __exit__(self, *args):
         self.close()
 
+    def __reduce_ex__(self, protocol):
+        # Sockets cannot be pickled; protocols 0 and 1 would not say so, but wrap this one in another first.
+        return super().__reduce_ex__(max(protocol, 2))
+
     def _mark_as_closed(self):
         """Remember that the descriptor is not ours any more."""
         self._closed = True
