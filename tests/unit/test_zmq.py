@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("zmq", reason="pyzmq is not installed")
 
 from eventlet.green import zmq
+from eventlet.patcher import original
 
 
 @pytest.fixture
@@ -80,6 +81,20 @@ def test_pollers_are_green(pair):
     assert zmq.select([right], [left], [], 1) == ([right], [left], [])
     assert right.poll(1000) == zmq.POLLIN
     assert right.recv() == b"tea"
+
+
+def test_polling_takes_nobody_the_news(pair):
+    left, right = pair()
+    receiver = eventlet.spawn(right.recv)
+    eventlet.sleep(0)
+    left.send(b"message")
+    # Until it is there, without the hub, which would tell the receiver.
+    assert original("select").select([right.getsockopt(zmq.FD)], [], [], 30)[0]
+    poller = zmq.Poller()
+    poller.register(right, zmq.POLLIN)
+    assert poller.poll(0) == [(right, zmq.POLLIN)]
+    with eventlet.Timeout(30):
+        assert receiver.wait() == b"message"
 
 
 def test_closing_wakes_who_waits(pair):

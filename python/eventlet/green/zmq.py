@@ -125,7 +125,10 @@ class Poller(_zmq.Poller):
             if flags & _zmq.POLLOUT:
                 writers.append(number)
         while True:
-            ready = super().poll(0)  # also takes note of the news
+            ready = super().poll(0)
+            for entry, _ in self.sockets:
+                if isinstance(entry, Socket):
+                    entry._eventlet_wake()  # the news were taken note of, and would not be told again
             left = None if forever else deadline - clock()
             if ready or left is not None and left <= 0:
                 return ready
