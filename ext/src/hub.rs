@@ -61,7 +61,7 @@ pub use outer::{
 pub use park::{park, sleep_until, switch_away, yield_now};
 use park::{park_here, woken};
 pub use report::{exception_reports, is_system, set_exception_reports, squelch};
-pub use spin::before_lock;
+pub use spin::interrupt_spinner;
 pub use timer::{
     TimerHandle, call_at, call_soon, cancel, deadline_in, duration, seconds_of, start_at,
 };

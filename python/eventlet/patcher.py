@@ -52,6 +52,7 @@ _IN_PLACE = {
         ("simple_queue", "_queue", "SimpleQueue"),
         ("sentinel", "_thread", "_set_sentinel"),
         ("thread_handle", "_thread", "_ThreadHandle"),
+        ("raise_signal", "_signal", "raise_signal"),
     ),
 }
 

@@ -598,6 +598,45 @@ def test_who_polls_with_locks_lets_the_others_run(poll):
     assert run(script) == ["done"]
 
 
+def test_who_raises_signals_lets_the_others_run():
+    script = """
+        import signal
+        import eventlet
+        eventlet.monkey_patch()
+        import threading
+        received = []
+        signal.signal(signal.SIGUSR1, lambda *_: received.append(None))
+        def raise_signals():
+            while not stop:
+                signal.raise_signal(signal.SIGUSR1)
+        stop = False
+        thread = threading.Thread(target=raise_signals)
+        thread.start()
+        stop = True
+        thread.join()
+        print(bool(received))
+    """
+    assert run(script) == ["True"]
+
+
+def test_signals_are_raised_in_os_threads_that_run_no_hub():
+    script = """
+        import signal
+        import eventlet
+        eventlet.monkey_patch(thread=True)
+        from eventlet import patcher, tpool
+        received = []
+        signal.signal(signal.SIGUSR1, lambda *_: received.append(None))
+        tpool.execute(signal.raise_signal, signal.SIGUSR1)
+        print(len(received))
+        try:
+            signal.raise_signal("none")
+        except TypeError:
+            print("refused")
+    """
+    assert run(script) == ["1", "refused"]
+
+
 def test_a_few_locks_are_taken_without_a_switch():
     script = """
         import threading

@@ -2,7 +2,8 @@
 //!
 //! Programs written for OS threads may poll (`while not queue.empty(): pass`): the interpreter would take the GIL from
 //! them, and who is waited for would run. Here that one would never run. So after much CPU time and many locks without
-//! a single wait, taking a lock is a wait: a place where such a program may be interrupted in any case.
+//! a single wait, taking a lock is a wait: a place where such a program may be interrupted in any case. So is raising
+//! a signal, whose handler runs there.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{in_hub_greenlet, runs_here, yield_now};
 use crate::gil_cell::GilCell;
 use crate::thread::Thread;
 
-/// How many locks are taken between two looks at the clock; a power of two.
+/// How many locks are taken, and signals raised, between two looks at the clock; a power of two.
 const STRIDE: u32 = 1024;
 
 /// CPU time without a wait that is too much.
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The same for who was interrupted here, and has not waited of itself since: how long the interpreter lets a thread run.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Locks that were taken; nothing is lost if some are not counted.
+/// Locks that were taken, and signals that were raised; nothing is lost if some are not counted.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
 /// Who ran at the last look.
@@ -42,9 +43,10 @@ static SEEN: GilCell<Seen> = GilCell::new(Seen {
     limit: Duration::ZERO,
 });
 
-/// To be called before a lock of `threading`'s kind is taken by who is ready to wait for it. May switch: yes.
+/// To be called before a lock of `threading`'s kind is taken by who is ready to wait for it, and before a signal is
+/// raised. May switch: yes.
 #[inline]
-pub fn before_lock(py: Python<'_>) -> PyResult<()> {
+pub fn interrupt_spinner(py: Python<'_>) -> PyResult<()> {
     let taken = TAKEN.load(Ordering::Relaxed).wrapping_add(1);
     TAKEN.store(taken, Ordering::Relaxed);
     if taken.is_multiple_of(STRIDE) {

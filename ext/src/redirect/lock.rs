@@ -90,7 +90,7 @@ fn acquire(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
     let Wanted::Until(deadline) = Wanted::parse(py, call)? else {
         return call.forward();
     };
-    hub::before_lock(py).map_err(|error| Raised::from_err(py, error))?;
+    hub::interrupt_spinner(py).map_err(|error| Raised::from_err(py, error))?;
     if let Some(taken) = attempt(call)? {
         return Ok(taken);
     }

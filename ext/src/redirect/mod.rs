@@ -20,6 +20,7 @@ mod objects;
 mod poller;
 mod python;
 mod queue;
+mod raise_signal;
 mod ready;
 mod rlock;
 mod sleep;

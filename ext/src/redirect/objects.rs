@@ -3,13 +3,15 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{Native, handle, install, lock, poller, queue, rlock, sleep, socket, tls};
+use super::{
+    Native, handle, install, lock, poller, queue, raise_signal, rlock, sleep, socket, tls,
+};
 
 /// `redirect_natively(kind, builtin)`: redirects what makes *builtin* block to what serves green threads.
 ///
 /// *kind* and *builtin*: "lock", "rlock", "simple_queue", "thread_handle", "socket", "tls", "epoll" and "poll" with
-/// the class; "sleep" with the function; "sentinel" with `_thread._set_sentinel` and *locks* that it gave before. Returns the reasons, by method, for what stays as
-/// it is. May switch: no. ValueError for another *kind*.
+/// the class; "sleep" and "raise_signal" with the function; "sentinel" with `_thread._set_sentinel` and *locks* that it
+/// gave before. Returns the reasons, by method, for what stays as it is. May switch: no. ValueError for another *kind*.
 #[pyfunction]
 #[pyo3(signature = (kind, builtin, locks=Vec::new()))]
 pub fn redirect_natively(
@@ -39,6 +41,7 @@ pub fn redirect_natively(
             failed => failed,
         },
         "sleep" => install(builtin, sleep::sleep, false),
+        "raise_signal" => install(builtin, raise_signal::raise_signal, false),
         "sentinel" => lock::watch_sentinels(builtin, locks)?,
         _ => return Err(PyValueError::new_err(format!("unknown kind {kind:?}"))),
     };

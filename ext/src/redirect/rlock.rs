@@ -116,7 +116,7 @@ fn acquire(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
     match Wanted::parse(py, call)? {
         Wanted::AsAsked => as_owner(call.this, || call.forward()),
         Wanted::Until(deadline) => {
-            hub::before_lock(py).map_err(|error| Raised::from_err(py, error))?;
+            hub::interrupt_spinner(py).map_err(|error| Raised::from_err(py, error))?;
             let attempt = || as_owner(call.this, || attempt(call));
             if let Some(taken) = attempt()? {
                 return Ok(taken);

@@ -60,7 +60,7 @@ impl Lock {
         }
         let py = slf.py();
         if blocking.0 {
-            hub::before_lock(py)?;
+            hub::interrupt_spinner(py)?;
         }
         let semaphore = slf.as_super().get();
         semaphore.acquire_with(py, blocking.0, timeout)
@@ -76,7 +76,7 @@ impl Lock {
     fn __enter__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         if slf.get_type().is(py.get_type::<Lock>()) {
-            hub::before_lock(py)?;
+            hub::interrupt_spinner(py)?;
             return slf.as_super().get().take(py, None).map(drop);
         }
         slf.call_method0(pyo3::intern!(py, "acquire")).map(drop)

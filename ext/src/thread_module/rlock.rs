@@ -139,7 +139,7 @@ impl RLock {
         let deadline = (!forever)
             .then(|| hub::deadline_in(py, timeout))
             .transpose()?;
-        hub::before_lock(py)?;
+        hub::interrupt_spinner(py)?;
         self.take(py, deadline)
     }
 
@@ -149,7 +149,7 @@ impl RLock {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        hub::before_lock(py)?;
+        hub::interrupt_spinner(py)?;
         self.take(py, None)
     }
 
