@@ -16,6 +16,7 @@ mod ending;
 mod fork;
 mod hold;
 mod idle;
+mod loops;
 mod outer;
 mod park;
 mod report;
@@ -54,6 +55,7 @@ pub use ending::{discard, end, ended_hubs, free, wind_up};
 pub use fork::{after_fork, end_idle_child, forks, set_survive_fork, survive_fork};
 pub use hold::hold_for;
 pub use idle::trim_after;
+pub use loops::learn_loops;
 pub use outer::{
     LISTENS, RUNS, SWITCHES, Step, descriptor, end_turn, next_due, overrides, set_overrides, step,
     wanted,

@@ -70,11 +70,11 @@ def test_timers_and_turns(under):
                 log.append((name, number))
                 eventlet.sleep(0)
 
-        hubs.get_hub().schedule_call_global(0.002, log.append, "later")
+        later = event.Event()
+        hubs.get_hub().schedule_call_global(0.002, later.send, "later")
         for thread in [eventlet.spawn(count, name) for name in "ab"]:
             thread.wait()
-        eventlet.sleep(0.003)
-        return log
+        return [*log, later.wait()]
 
     turns = [(name, number) for number in range(3) for name in "ab"]
     assert under(program) == [*turns, "later"]

@@ -4,7 +4,7 @@ use eventlet::clock::Instant;
 use pyo3::prelude::*;
 
 use super::wake::Next;
-use super::{Hub, Mark, Reason, Wake, Why, Woken, get, hold, outer, report, warm};
+use super::{Hub, Mark, Reason, Wake, Why, Woken, get, hold, loops, outer, report, warm};
 use crate::error::{self, Raised};
 use crate::greenlet::{Gr, Role, Transfer, switch};
 use crate::object::Object;
@@ -65,7 +65,9 @@ pub(super) fn park_here<S, R>(
     if deadline.is_some() || !why.is_turn() {
         greenlet.since.set(hub.tick());
     }
+    let running = loops::leave(&hub);
     let result = hub.hand_off(thread, me);
+    loops::come_back(running);
     greenlet.reason.set(None);
     let mark = greenlet.mark.replace(Mark::None);
     if let Some(timer) = timer

@@ -78,6 +78,7 @@ fn int(value: i64) -> Result<Object> {
 
 /// `epoll.poll(timeout=None, maxevents=-1)`, in seconds.
 fn epoll(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    hub::learn_loops(py);
     let Some([timeout, maximum]) = call.parse(["timeout", "maxevents"]) else {
         return call.forward();
     };
@@ -113,6 +114,7 @@ fn registered<'py>(py: Python<'py>, object: *mut PyObject) -> Option<Bound<'py, 
 
 /// `poll.poll(timeout=None)`, in milliseconds.
 fn poll(py: Python<'_>, call: &Call<'_>) -> Result<Object> {
+    hub::learn_loops(py);
     let Some([timeout]) = call.parse(["timeout"]) else {
         return call.forward();
     };

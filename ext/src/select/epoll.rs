@@ -181,6 +181,7 @@ impl Epoll {
 impl Epoll {
     /// The green wait.
     fn wait(&self, py: Python<'_>, seconds: Option<f64>, events: &mut Events) -> PyResult<()> {
+        hub::learn_loops(py);
         let at_once = seconds == Some(0.0);
         let deadline = match seconds {
             Some(seconds) if !at_once => Some(hub::deadline_in(py, seconds)?),

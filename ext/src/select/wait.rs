@@ -34,6 +34,7 @@ pub fn wait(
         })?;
         return Ok(());
     }
+    hub::learn_loops(py);
     let at_once = seconds.is_some_and(|seconds| seconds <= 0.0);
     let deadline = match seconds {
         Some(seconds) if !at_once => Some(hub::deadline_in(py, seconds)?),
