@@ -125,19 +125,49 @@ def greenlets():
     gc.collect()
     return sum(isinstance(each, greenlet.greenlet) for each in gc.get_objects())
 
+def states():
+    # Those of the interpreter's threads, as it keeps them.
+    state, count = first(interpreter()), 0
+    while state:
+        state, count = following(state), count + 1
+    return count
+
+interpreter, first, following = (
+    ctypes.PYFUNCTYPE(ctypes.c_void_p, *arguments)((name, ctypes.pythonapi))
+    for name, *arguments in [
+        ("PyInterpreterState_Get",),
+        ("PyInterpreterState_ThreadHead", ctypes.c_void_p),
+        ("PyThreadState_Next", ctypes.c_void_p),
+    ]
+)
+
 def held():
-    found = {"greenlets": greenlets(), "blocks": sys.getallocatedblocks()}
+    found = {"states": states()}
+    found |= {"greenlets": greenlets(), "blocks": sys.getallocatedblocks()}
     found |= {"descriptors": len(os.listdir("/proc/self/fd")), "bytes": in_use(), "mapped": mapped()}
     return found | {k: v for k, v in _core._statistics().items() if not k.startswith("stacks_")}
 
+def by_python(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+def by_c(function):
+    # A thread that the interpreter does not know enters it by PyGILState_Ensure: ctypes calls that.
+    thread = ctypes.c_ulong()
+    assert LIBRARY.pthread_create(ctypes.byref(thread), None, ENTER, None) == 0
+    assert LIBRARY.pthread_join(thread, None) == 0
+
+LIBRARY = ctypes.CDLL(None)
+ENTER = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: function())
+
 def run(function, times):
     for _ in range(times):
-        thread = threading.Thread(target=function)
-        thread.start()
-        thread.join()
+        start(function)
 
-function = globals()[sys.argv[1]]
-times = int(sys.argv[2])
+start = globals()["by_" + sys.argv[1]]
+function = globals()[sys.argv[2]]
+times = int(sys.argv[3])
 run(function, 100)  # interned strings, free lists and caches
 rounds = []
 before = held()
@@ -179,9 +209,9 @@ LEFT = [
 HELD_BY_FRAMES = {"left_in_wait"}
 
 
-def growth(case, times=THREADS):
-    """By how much a process grows for each OS thread that does this."""
-    command = [sys.executable, "-X", "faulthandler", "-c", PROGRAM, case, str(times)]
+def growth(starter, case, times=THREADS):
+    """By how much a process grows for each OS thread, started by Python or C, that does this."""
+    command = [sys.executable, "-X", "faulthandler", "-c", PROGRAM, starter, case, str(times)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=55)
     assert (done.returncode, done.stderr) == (0, "")
     return eval(done.stdout)  # ours
@@ -190,9 +220,11 @@ def growth(case, times=THREADS):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
 @pytest.mark.parametrize("case", CLEAN)
-def test_a_thread_that_was_done(case):
-    found = growth(case)
+@pytest.mark.parametrize("starter", ["python", "c"])
+def test_a_thread_that_was_done(starter, case):
+    found = growth(starter, case, 2 * THREADS)
     assert found["descriptors"] == found["greenlets"] == 0
+    assert found["states"] < 0.1, found  # the last one's may go just after the thread was joined
     assert found["blocks"] < 1 and found["bytes"] < 100, found  # less than one object
     assert found["mapped"] < 1 << 20, found
 
@@ -205,9 +237,11 @@ def test_one_object_of_each_thread_is_seen():
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
 @pytest.mark.parametrize("case", LEFT)
-def test_a_thread_with_suspended_green_threads(case):
-    found = growth(case)
+@pytest.mark.parametrize("starter", ["python", "c"])
+def test_a_thread_with_suspended_green_threads(starter, case):
+    found = growth(starter, case)
     assert found["descriptors"] == 0
+    assert found["states"] < 0.1, found
     assert found["mapped"] < 1 << 20, found
     if case not in HELD_BY_FRAMES:
         assert found["greenlets"] == 0 and found["bytes"] < 200, found

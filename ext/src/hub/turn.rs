@@ -14,6 +14,7 @@ use crate::error::{self, Pending, Raised};
 use crate::gil::Gil;
 use crate::greenlet::{Gr, Phase, Transfer, switch};
 use crate::object::Object;
+use crate::pystate;
 use crate::thread::Thread;
 
 impl Hub {
@@ -128,10 +129,10 @@ impl Hub {
 }
 
 /// Body of the hub greenlet: fires what is ready, waits, and begins again.
-pub(super) fn run(_py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
+pub(super) fn run(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     // PyO3's attach count stays above 0 while the hub lives, so that references which callbacks drop are
     // given back at once and not when the next function of PyO3's is entered.
-    Python::attach(|py| {
+    pystate::attached(py, |py| {
         let thread = Thread::existing().expect("a greenlet runs in it");
         let hub = get(thread)?;
         if let Transfer::Error(pending) = transfer {

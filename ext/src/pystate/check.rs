@@ -4,6 +4,7 @@
 //! in the mirror, so that a build for another layout is refused instead of corrupting memory.
 //! [`layout`] lists the offsets for `tools/pystate_check`, which compares them with the headers.
 
+use super::attached::calls;
 #[cfg(Py_3_11)]
 use super::datastack::DataStack;
 use super::version;
@@ -115,6 +116,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("dict", dict),
     ("thread_id", thread_id),
     ("id", id),
+    ("gilstate_counter", gilstate_counter),
     ("context", context),
     ("exc_info", exc_info),
     ("recursion_limit", recursion_limit),
@@ -149,6 +151,24 @@ fn id(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
     // SAFETY: `ts` is the calling thread's state.
     let expected = unsafe { ffi::PyThreadState_GetID(ts) };
     Ok(Some(probe(ts).id) == u64::try_from(expected).ok())
+}
+
+fn gilstate_counter(_py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {
+    // SAFETY: no precondition.
+    if unsafe { ffi::PyGILState_GetThisThreadState() } != ts {
+        return Ok(true); // another interpreter's state counts the calls
+    }
+    // SAFETY: `ts` is the calling thread's state.
+    let before = unsafe { calls(ts) };
+    // SAFETY: the interpreter runs.
+    let state = unsafe { ffi::PyGILState_Ensure() };
+    // SAFETY: as above.
+    let inside = unsafe { calls(ts) };
+    // SAFETY: belongs to the call above, and is not the last one: `ts` was there before.
+    unsafe { ffi::PyGILState_Release(state) };
+    // SAFETY: as above.
+    let after = unsafe { calls(ts) };
+    Ok(inside == before + 1 && after == before)
 }
 
 fn context(py: Python<'_>, ts: *mut ffi::PyThreadState) -> PyResult<bool> {

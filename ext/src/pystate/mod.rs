@@ -13,6 +13,7 @@
 //!   [`PyState::abandon`]), because the thread state points into it.
 //! * No exception is set on the thread state at a switch; whoever switches carries it elsewhere.
 
+mod attached;
 mod check;
 #[cfg(Py_3_11)]
 mod datastack;
@@ -45,6 +46,7 @@ mod version;
 #[cfg(Py_3_15)]
 compile_error!("the layout of PyThreadState in CPython 3.15 has not been audited yet");
 
+pub use attached::attached;
 #[cfg(not(Py_3_13))]
 pub use version::trash_delete_nesting;
 pub use version::{DEFAULT_STACK_SIZE, PyState};

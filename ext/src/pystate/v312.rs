@@ -80,7 +80,7 @@ pub(super) struct ThreadState {
     current_exception: *mut ffi::PyObject,
     pub(super) exc_info: *mut ErrStackItem,
     pub(super) dict: *mut ffi::PyObject,
-    gilstate_counter: c_int,
+    pub(super) gilstate_counter: c_int,
     async_exc: *mut ffi::PyObject,
     pub(super) thread_id: c_ulong,
     native_thread_id: c_ulong,
@@ -382,6 +382,7 @@ pub(super) const LAYOUT: &[Field] = &[
     field!(ThreadState, "PyThreadState", cframe),
     field!(ThreadState, "PyThreadState", exc_info),
     field!(ThreadState, "PyThreadState", dict),
+    field!(ThreadState, "PyThreadState", gilstate_counter),
     field!(ThreadState, "PyThreadState", thread_id),
     field!(
         ThreadState,
