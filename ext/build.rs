@@ -29,13 +29,8 @@ fn main() {
     if target.as_deref() == Ok("linux") && (version.major, version.minor) < (3, 14) {
         println!("cargo::rustc-cfg=wraps_calls");
         for name in WRAPPED {
-            let is_called = match name {
-                "PyObject_Vectorcall" => version.minor >= 11, // CPython 3.10 does not export it
-                "_PyObject_MakeTpCall" => version.minor < 12,
-                _ => true,
-            };
-            if !is_called {
-                continue;
+            if name == "PyObject_Vectorcall" && version.minor < 11 {
+                continue; // CPython 3.10 does not export it
             }
             println!("cargo::rustc-link-arg-cdylib=-Wl,--wrap={name}");
         }

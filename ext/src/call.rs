@@ -75,6 +75,14 @@ impl Drop for StopThread {
     }
 }
 
+impl StopThread {
+    /// For calls by name: where the linker leads those to `ending.rs` there is a guard already, and none is needed.
+    #[inline(always)]
+    fn unless_wrapped() -> Option<Self> {
+        (!cfg!(wraps_calls)).then(|| Self)
+    }
+}
+
 /// Runs `call`, which may end the thread (see above) and else gives a new reference, or null with an exception set.
 #[inline(always)]
 pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
@@ -93,7 +101,7 @@ pub fn guarded(call: impl FnOnce() -> *mut PyObject) -> Result<Object> {
 pub unsafe fn restore_thread(state: *mut ffi::PyThreadState) {
     let restore: unsafe extern "C-unwind" fn(_) = PyEval_RestoreThread;
     let restore = unwinding(restore);
-    let guard = StopThread;
+    let guard = StopThread::unless_wrapped();
     // SAFETY: the caller's promise.
     unsafe { restore(state) };
     std::mem::forget(guard);
@@ -167,7 +175,7 @@ fn outermost<F: FnOnce() -> *mut PyObject>(call: F) -> Result<Object> {
 unsafe extern "C-unwind" fn enter<F: FnOnce() -> *mut PyObject>(
     call: *mut c_void,
 ) -> *mut PyObject {
-    let guard = StopThread;
+    let guard = StopThread::unless_wrapped();
     // SAFETY: `outermost` gives the place of a closure of this type, which it does not use again.
     let call = unsafe { call.cast::<F>().read() };
     let result = call();

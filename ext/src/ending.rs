@@ -5,6 +5,8 @@
 //! cannot unwind, where the process aborts. The linker (`--wrap`, named in `build.rs`) leads every call that this
 //! library makes of these functions to the ones here, which stop the thread instead, as CPython 3.14 does. Not on
 //! CPython 3.10 where it makes a call by an object's own function pointer (PEP 590).
+//!
+//! GNU ld, gold, lld and mold know the option; a linker that does not fails the build.
 #![allow(unsafe_code)] // stands in for functions of C
 
 use std::ffi::c_int;
@@ -60,15 +62,10 @@ stopping! {
     __wrap_PyObject_VectorcallMethod = __real_PyObject_VectorcallMethod, PyObject_VectorcallMethod(
         name: Object, args: *const Object, count: usize, names: Object
     ) -> Object;
-    __wrap__Py_Dealloc = __real__Py_Dealloc, _Py_Dealloc(object: Object) -> ();
-}
-
-// Calls a function without a vectorcall; nobody here does so after 3.11.
-#[cfg(not(Py_3_12))]
-stopping! {
     __wrap__PyObject_MakeTpCall = __real__PyObject_MakeTpCall, _PyObject_MakeTpCall(
         state: *mut PyThreadState, function: Object, args: *const Object, count: isize, keywords: Object
     ) -> Object;
+    __wrap__Py_Dealloc = __real__Py_Dealloc, _Py_Dealloc(object: Object) -> ();
 }
 
 #[cfg(Py_3_11)]
