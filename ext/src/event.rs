@@ -167,10 +167,11 @@ impl Event {
         py: Python<'py>,
         deadline: Option<hub::Instant>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        // Before the look, as the first one in an OS thread makes its hub: others may run meanwhile.
+        let waiter = Waiter::current(py)?;
         if let Some(sent) = self.sent(py) {
             return sent.deliver(py);
         }
-        let waiter = Waiter::current(py)?;
         let key = self
             .state
             .with(py, |state| state.waiters.push(waiter, None));

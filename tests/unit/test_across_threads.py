@@ -3,6 +3,8 @@
 import collections
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -581,3 +583,48 @@ def test_nothing_is_kept_of_other_os_threads(threads):
     threads.join()
     gc.collect()
     assert _core.get_total_main_greenlets() == before
+
+
+MEANWHILE = """
+import os, sys, threading
+os.environ.pop("EVENTLET_HUB", None)
+import eventlet
+from eventlet import hubs
+from eventlet.hubs import poll
+
+class Chosen:
+    Hub = poll.Hub
+
+    def is_available():
+        if threading.current_thread() is waiter:
+            proceed.set()
+            other.join()
+        return True
+
+def finish():
+    shared["green"] = eventlet.spawn(str, "done")
+    begun.set()
+    proceed.wait()
+    shared["event"].send("done")
+    shared["green"].wait()
+
+def wait():
+    begun.wait()
+    print(shared[sys.argv[1]].wait())
+
+hubs.builtin_hub_modules = [Chosen]
+shared = {"event": eventlet.Event()}
+begun, proceed = threading.Event(), threading.Event()
+other, waiter = threading.Thread(target=finish), threading.Thread(target=wait)
+other.start()
+waiter.start()
+waiter.join()
+"""
+
+
+@pytest.mark.parametrize("kind", ["event", "green"])
+def test_what_comes_while_the_waiter_makes_its_hub(kind):
+    """Python code runs there, and with it other OS threads."""
+    command = [sys.executable, "-X", "faulthandler", "-c", MEANWHILE, kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

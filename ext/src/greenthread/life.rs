@@ -396,6 +396,9 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
             return Err(lost(py));
         }
         let waiter = Waiter::current(py).map_err(|error| Raised::from_err(py, error))?;
+        if life.outcome.borrow().is_some() || me.get().is_dead() {
+            continue; // it ended while another OS thread ran: the first waiter of one makes its hub
+        }
         // No reference to oneself on one's own stack: it would outlive the OS thread.
         let mine = waiter.greenlet().as_ptr();
         life.waiters.borrow_mut().push(waiter);
