@@ -4,6 +4,8 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -199,6 +201,94 @@ def test_disconnect_lets_a_stopped_program_go_on(session):
         stop = stop.step("continue")
     session.client.ask("disconnect", terminateDebuggee=False)
     assert session.ends()
+
+
+ATTACHED = servers.PROGRAMS / "attached.py"
+
+
+def gdb_attaches():
+    """Return whether there is a gdb that may attach to a process here."""
+    if shutil.which("gdb") is None:
+        return False
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        command = ["gdb", "--nx", "--batch", "--pid", str(process.pid), "-ex", "call (int)getpid()"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        process.kill()
+    return f"= {process.pid}" in done.stdout
+
+
+@contextlib.contextmanager
+def running(how):
+    """The program that is debugged while it runs, once green threads do so: the process and a `Client`."""
+    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment["PYDEVD_GDB_SCAN_SHARED_LIBRARIES"] = "libc.so.6,libdl"
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, ATTACHED, how], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        stack.callback(process.stdout.close)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        lines = iter(process.stdout.readline, "")
+        assert next(lines) == "ready\n"
+        if how in ("signal", "green"):
+            if how == "signal":
+                process.send_signal(signal.SIGUSR1)
+            port = int(next(lines).split()[1])
+        else:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            command = [sys.executable, "-m", "debugpy", "--listen", str(port)]
+            if how == "gdb" and hasattr(sys, "remote_exec"):
+                command.append("--disable-sys-remote-exec")
+            command += ["--pid", str(process.pid)]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        client = Client.when_open(port)
+        stack.callback(client.close)
+        yield process, client
+
+
+@needs("debugpy")
+@pytest.mark.parametrize("how", ["signal", "green", "gdb", "remote_exec"])
+def test_a_program_that_runs_already(how):
+    """Breakpoints hold for green threads from before and after the debugger came."""
+    if how == "remote_exec" and not hasattr(sys, "remote_exec"):
+        pytest.skip("sys.remote_exec is new in 3.14")
+    if how == "gdb" and not gdb_attaches():
+        pytest.skip("there is no gdb that may attach to a process")
+    text = ATTACHED.read_text().splitlines()
+    lines = [
+        n for n, each in enumerate(text, 1) if each.endswith(("# in work", "# after the switch"))
+    ]
+    with running(how) as (process, client):
+        client.attach({ATTACHED: lines}, justMyCode=False)
+        stop, seen = client.stopped(), set()
+
+        def stops_of(*names):
+            nonlocal stop
+            for _ in range(40):
+                name = stop.variables()["name"].strip("'")
+                seen.add((name, stop.line, client.threads()[stop.thread]))
+                if all({at for n, at, _ in seen if n == each} == set(lines) for each in names):
+                    return {thread for n, _, thread in seen if n in names}
+                stop = stop.step("continue")
+            raise AssertionError(seen)
+
+        threads = stops_of("thread", "spawned")
+        assert len(threads) == 2 and "thread" in threads
+        assert any(each.startswith("GreenThread-") for each in threads)
+        stop.evaluate("begin('later', 3)")
+        assert stops_of("later") == {"later"}
+        client.set_breakpoints(ATTACHED, [])
+        stop.evaluate("globals().update(over=True)")
+        stop.go("continue")
+        answer = process.stdout.readline().strip()
+        assert answer == "[('later', 22), ('spawned', 15), ('thread', 8)]"
+        assert process.wait(30) == 0
 
 
 IPDB = """
