@@ -230,8 +230,9 @@ def test_a_thread_that_was_done(starter, case):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
-def test_one_object_of_each_thread_is_seen():
-    assert growth("leaked")["blocks"] >= 1
+@pytest.mark.parametrize("starter", ["python", "c"])
+def test_one_object_of_each_thread_is_seen(starter):
+    assert growth(starter, "leaked")["blocks"] >= 1
 
 
 @pytest.mark.slow
