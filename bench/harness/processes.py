@@ -12,6 +12,7 @@ import select
 import subprocess
 
 ROUND_TIMEOUT = 120  # seconds
+HEAVY_TIMEOUT = 1800  # seconds, for a round of a heavy figure
 PATH = re.compile(r" ?\(/[^)]*\)")  # as ImportError tells it; has no place in the record
 PRIORITY = 10  # SCHED_FIFO, if the user may
 
@@ -81,6 +82,7 @@ class Worker:
     def __init__(self, python, folder, figure, core, *arguments):
         script = folder / "work" / f"{figure.script}.py"
         self.process = start([python, script, figure.work, *arguments], core)
+        self.timeout = HEAVY_TIMEOUT if figure.heavy else ROUND_TIMEOUT
 
     def wait_ready(self):
         """Returns when the program has prepared its state and warmed up."""
@@ -96,7 +98,7 @@ class Worker:
         return self._answer()["value"]
 
     def _answer(self):
-        return json.loads(read_line(self.process))
+        return json.loads(read_line(self.process, self.timeout))
 
     def close(self):
         """Ends the program."""

@@ -3,7 +3,8 @@
 Figures of one script are measured together, round by round, so that what is compared has seen the
 same minutes of the machine.
 
-Invariant: each round of ours has a round of upstream right beside it.
+Invariant: each round of ours has a round of upstream right beside it; of a heavy figure only one
+process is alive at a time.
 """
 
 import shutil
@@ -36,19 +37,30 @@ class Samples:
 
 
 def by_script(figures):
-    """Groups figures by their script, in order; those that allow one round for each process apart."""
+    """Groups figures by their script, in order; those that allow one round for each process apart.
+
+    A heavy figure is a group of its own: two of them at once are more than a machine may hold.
+    """
     groups = {}
     for figure in figures:
-        groups.setdefault((figure.script, figure.fresh), []).append(figure)
+        alone = figure.name if figure.heavy else figure.fresh
+        groups.setdefault((figure.script, alone), []).append(figure)
     return groups.values()
 
 
-def _workers(group, pythons, folder, core, samples):
-    """Starts and warms up every (figure, side) of a group that has not failed."""
+def _processes(figure, repeats):
+    """How many processes of each side a group with this figure gets, and the rounds of each."""
+    if figure.heavy:
+        return 1, 1
+    return (repeats * FRESH, 1) if figure.fresh else (repeats, ROUNDS)
+
+
+def _workers(group, sides, pythons, folder, core, samples):
+    """Starts and warms up every figure of a group on those sides where it has not failed."""
     workers = {}
     for figure in group:
-        for side in figure.sides:
-            if side in samples[figure.name].failures or samples[figure.name].absent:
+        for side in sides:
+            if side not in figure.sides or side in samples[figure.name].failures or samples[figure.name].absent:
                 continue
             arguments = [PLAIN] if side == PLAIN else []
             worker = Worker(pythons[side], folder, figure, core, *arguments)
@@ -79,17 +91,19 @@ def _absent(figure):
     return ""
 
 
-def measure(figures, pythons, folder, core, repeats, say):
-    """Samples by figure name; ``pythons`` maps each side to its interpreter."""
-    samples = {figure.name: Samples(_absent(figure)) for figure in figures}
+def measure(figures, pythons, folder, core, repeats, say, samples):
+    """Fills ``samples``, by figure name; ``pythons`` maps each side to its interpreter."""
+    samples |= {figure.name: Samples(_absent(figure)) for figure in figures}
     for group in by_script(figures):
-        fresh = group[0].fresh
-        for repeat in range(repeats * FRESH if fresh else repeats):
-            say(f"{group[0].script} {repeat + 1}")
-            workers = _workers(group, pythons, folder, core, samples)
-            try:
-                _rounds(1 if fresh else ROUNDS, workers, samples)
-            finally:
-                for worker in workers.values():
-                    worker.close()
-    return samples
+        first = group[0]
+        processes, rounds = _processes(first, repeats)
+        together = [[side] for side in pythons] if first.heavy else [list(pythons)]
+        for repeat in range(processes):
+            say(f"{first.script} {repeat + 1}")
+            for sides in together:
+                workers = _workers(group, sides, pythons, folder, core, samples)
+                try:
+                    _rounds(rounds, workers, samples)
+                finally:
+                    for worker in workers.values():
+                        worker.close()

@@ -38,6 +38,12 @@ def _ratio(values):
     return f"1/{1 / ratio:.3g}" if ratio < 1 else f"{ratio:.2f}"
 
 
+def tried(samples, figure):
+    """Whether the run has reached this figure."""
+    found = samples.get(figure.name)
+    return bool(found and (found.values or found.failures or found.absent))
+
+
 def judge(figures, samples, python):
     """One dict per line of the table: medians, ratio, limits and the verdict."""
     lines = []

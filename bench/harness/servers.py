@@ -125,14 +125,12 @@ def _window(command, load, last, connections, cores):
     return report
 
 
-def measure(wanted, pythons, peers, folder, scratch, repeats, say):
-    """Samples by figure name, with a side "C" and the peers.
+def measure(wanted, pythons, peers, folder, scratch, repeats, say, samples):
+    """Fills ``samples``, by figure name, with a side "C" and the peers.
 
     ``peers`` is their interpreter and why any of them is absent, by name.
     """
-    samples = {figure.name: Samples() for figure in wanted}
-    if not wanted:
-        return samples
+    samples |= {figure.name: Samples() for figure in wanted}
     built = compile_c(folder, scratch)
     cores = processes.cores()
     for kind, connections in dict.fromkeys((f.script, int(f.work)) for f in wanted):
@@ -151,4 +149,3 @@ def measure(wanted, pythons, peers, folder, scratch, repeats, say):
                     samples[cpu].add(side, report["server_ns"] / report["requests"])
                 if p99 in samples:
                     samples[p99].add(side, report["p99_ns"])
-    return samples
