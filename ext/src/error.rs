@@ -28,6 +28,7 @@ impl Raised {
     }
 
     /// The thread's exception as PyO3's.
+    #[inline(never)] // keeps what it needs off the stacks of those who park
     pub fn into_err(self, py: Python<'_>) -> PyErr {
         PyErr::fetch(py)
     }

@@ -9,9 +9,10 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PySet, PyTraceback, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::error;
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Reason, Waiter, Woken};
-use crate::wait_queue::WaitQueue;
+use crate::wait_queue::{Key, WaitQueue};
 
 /// The type of `NOT_USED`.
 #[pyclass(frozen, module = "eventlet.event", name = "NOT_USED")]
@@ -67,6 +68,14 @@ impl Outcome {
             Outcome::Error(args, value) => drop((args.into_bound(py), value.into_bound(py))),
         }
     }
+}
+
+/// How a wait begins.
+enum Joined<'py> {
+    /// It was sent before.
+    Sent(Bound<'py, PyAny>),
+    /// The place among the waiters.
+    Waits(Key),
 }
 
 #[derive(Default)]
@@ -167,15 +176,39 @@ impl Event {
         py: Python<'py>,
         deadline: Option<hub::Instant>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        match self.join(py)? {
+            Joined::Sent(value) => Ok(value),
+            Joined::Waits(key) => {
+                let woken = hub::park(py, Reason::Event.within(self), deadline);
+                self.leave(py, key, woken)
+            }
+        }
+    }
+
+    /// Takes what was sent, or a place among the waiters. A function of its own, as `leave` is, so that a green thread
+    /// that waits has little on its stack.
+    #[inline(never)]
+    fn join<'py>(&self, py: Python<'py>) -> PyResult<Joined<'py>> {
         // Before the look, as the first one in an OS thread makes its hub: others may run meanwhile.
         let waiter = Waiter::current(py)?;
         if let Some(sent) = self.sent(py) {
-            return sent.deliver(py);
+            return sent.deliver(py).map(Joined::Sent);
         }
         let key = self
             .state
             .with(py, |state| state.waiters.push(waiter, None));
-        let woken = hub::park(py, Reason::Event.within(self), deadline);
+        Ok(Joined::Waits(key))
+    }
+
+    /// What a wait has brought.
+    #[inline(never)]
+    fn leave<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key,
+        woken: error::Result<Woken>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let woken = woken.map_err(|raised| raised.into_err(py));
         let entry = self.state.with(py, |state| state.waiters.remove(key));
         let told = entry.and_then(|entry| entry.data);
         match (woken, told) {
@@ -217,12 +250,10 @@ impl Event {
     /// True
     #[pyo3(signature = (timeout=None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(sent) = self.sent(py) {
-            return sent.deliver(py);
-        }
-        let deadline = timeout
-            .map(|seconds| hub::deadline_in(py, seconds))
-            .transpose()?;
+        let deadline = match timeout {
+            Some(seconds) if !self.is_ready(py) => Some(hub::deadline_in(py, seconds)?),
+            _ => None,
+        };
         self.wait_until(py, deadline)
     }
 

@@ -141,8 +141,7 @@ pub fn fail(py: Python<'_>, object: Object, exception: Pending) {
 fn body(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     let life = life_of(me);
     if let Transfer::Error(pending) = transfer {
-        life.call.take();
-        return life::conclude(py, me, Err(pending.restore()));
+        return end_before_start(py, me, pending);
     }
     life.timer.take();
     match life.call.take() {
@@ -163,7 +162,16 @@ fn body(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<Object> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn end_before_start(py: Python<'_>, me: Gr, pending: Pending) -> error::Result<Object> {
+    life_of(me).call.take();
+    life::conclude(py, me, Err(pending.restore()))
+}
+
 /// A GreenThread that was switched to by hand: `main(function, args, kwargs)` with what was sent.
+#[cold]
+#[inline(never)]
 fn call_main(me: Gr, transfer: Transfer) -> error::Result<Object> {
     // SAFETY: a live object and a C string.
     let main = unsafe { ffi::PyObject_GetAttrString(me.as_object_ptr(), c"main".as_ptr()) };

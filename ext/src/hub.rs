@@ -352,6 +352,7 @@ impl Hub {
     /// The code that runs in the hub greenlet is about to park: another greenlet becomes the hub, and this one ends
     /// when that code returns. May switch: no, unless the blocking detector does.
     #[cold]
+    #[inline(never)]
     fn resign(&self, thread: &Thread) -> error::Result<()> {
         if self.overrides.has(RUNS) {
             return Err(outer::in_loop());

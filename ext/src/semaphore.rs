@@ -15,10 +15,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::error;
 use crate::gil_cell::GilCell;
 use crate::greenlet;
 use crate::hub::{self, Reason, Waiter, Woken};
-use crate::wait_queue::WaitQueue;
+use crate::wait_queue::{Key, WaitQueue};
 
 /// An argument of which only the truth value counts.
 pub struct Truth(pub bool);
@@ -181,51 +182,75 @@ impl Semaphore {
     }
 
     fn take_later(&self, py: Python<'_>, deadline: Option<hub::Instant>) -> PyResult<bool> {
-        let waiter = match Waiter::current(py) {
-            Ok(waiter) => waiter,
+        let key = match self.join(py) {
+            Ok(key) => key,
             // No greenlet can wait any more: the counter decides.
             Err(_) if crate::process::finalizing() => return Ok(self.try_take(py)),
             Err(error) => return Err(error),
         };
+        loop {
+            let woken = hub::park(py, self.reason.within(self), deadline);
+            if let Some(result) = self.settle(py, key, woken) {
+                return result;
+            }
+        }
+    }
+
+    /// Takes a place among the waiters. A function of its own, as `settle` is, so that a green thread that waits has
+    /// little on its stack.
+    #[inline(never)]
+    fn join(&self, py: Python<'_>) -> PyResult<Key> {
+        let waiter = Waiter::current(py)?;
         self.pass_over_lost(py);
-        let key = self.state.with(py, |state| {
+        Ok(self.state.with(py, |state| {
             let key = state.waiters.push(waiter, ());
             state.grant(py);
             key
-        });
-        loop {
-            let woken = hub::park(py, self.reason.within(self), deadline);
-            let done = match woken {
-                Ok(Woken::TimedOut) => Some(Ok(false)),
-                Err(error) => Some(Err(error)),
-                Ok(Woken::Waker) => None,
-                Ok(Woken::Switched(value)) => {
-                    drop(value.into_bound(py));
-                    None
-                }
-            };
-            let done = match done {
-                None => self.state.with(py, State::take).then_some(Ok(true)),
-                done => done,
-            };
-            if let Some(result) = done {
-                let entry = self.state.with(py, |state| {
-                    let entry = state.waiters.remove(key);
-                    state.grant(py);
-                    entry
-                });
-                drop(entry);
-                return result;
+        }))
+    }
+
+    /// What a wait has brought; `None` if it goes on, in the same place.
+    #[inline(never)]
+    fn settle(
+        &self,
+        py: Python<'_>,
+        key: Key,
+        woken: error::Result<Woken>,
+    ) -> Option<PyResult<bool>> {
+        let done = match woken {
+            Ok(Woken::TimedOut) => Some(Ok(false)),
+            Err(raised) => Some(Err(raised.into_err(py))),
+            Ok(Woken::Waker) => None,
+            Ok(Woken::Switched(value)) => {
+                drop(value.into_bound(py));
+                None
             }
-            let waiter = Waiter::current(py)?;
-            self.pass_over_lost(py);
-            let old = self.state.with(py, |state| {
-                let old = state.waiters.wait_again(key, waiter);
+        };
+        let done = match done {
+            None => self.state.with(py, State::take).then_some(Ok(true)),
+            done => done,
+        };
+        if let Some(result) = done {
+            let entry = self.state.with(py, |state| {
+                let entry = state.waiters.remove(key);
                 state.grant(py);
-                old
+                entry
             });
-            drop(old);
+            drop(entry);
+            return Some(result);
         }
+        let waiter = match Waiter::current(py) {
+            Ok(waiter) => waiter,
+            Err(error) => return Some(Err(error)),
+        };
+        self.pass_over_lost(py);
+        let old = self.state.with(py, |state| {
+            let old = state.waiters.wait_again(key, waiter);
+            state.grant(py);
+            old
+        });
+        drop(old);
+        None
     }
 
     fn acquire_with(&self, py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyResult<bool> {

@@ -84,6 +84,12 @@ impl Stacks {
         }
     }
 
+    /// Whether a usual stack is at hand that was used before.
+    #[inline(always)]
+    pub fn has_idle(&self) -> bool {
+        self.usual.pool.idle() > 0
+    }
+
     #[cold]
     fn take_deep(&mut self, usual: Config, owner: *mut ffi::PyObject) -> io::Result<Stack> {
         let config = Config {

@@ -191,7 +191,8 @@ impl ThreadPool {
                 drop(letter);
                 return Ok(true);
             }
-            hub::park(py, Reason::Other("end of the thread pool"), None)?;
+            hub::park(py, Reason::Other("end of the thread pool"), None)
+                .map_err(|raised| raised.into_err(py))?;
         }
     }
 }

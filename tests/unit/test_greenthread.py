@@ -637,12 +637,13 @@ def test_sleep_rejects_what_upstream_rejects():
 # threads that end
 
 
-def test_green_threads_of_an_os_thread_that_has_ended_are_dead():
+@pytest.mark.parametrize("pause", [0, 0.001])  # the second is waited for in the hub greenlet
+def test_green_threads_of_an_os_thread_that_has_ended_are_dead(pause):
     left = []
 
     def target():
         left.append(eventlet.spawn(eventlet.sleep, 60))
-        eventlet.sleep(0)
+        eventlet.sleep(pause)
         left.append(eventlet.spawn(len, "never started"))
         left.append(eventlet.spawn_after(60, len, "never due"))
 

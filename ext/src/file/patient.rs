@@ -38,7 +38,8 @@ where
     let shared = Arc::new(Mutex::new(Stage::Waiting(Some(letter))));
     spawn(noun, work, &shared).map_err(|error| raise(py, &error))?;
     loop {
-        let woken = hub::park(py, Reason::Other(noun), deadline);
+        let woken =
+            hub::park(py, Reason::Other(noun), deadline).map_err(|raised| raised.into_err(py));
         let again = matches!(&woken, Ok(Woken::Switched(_)));
         let stage = {
             let mut stage = lock(&shared);

@@ -408,7 +408,7 @@ pub fn wait(py: Python<'_>, me: Gr) -> error::Result<Object> {
                 .borrow_mut()
                 .retain(|other| !other.greenlet().is(mine));
         }
-        match woken.map_err(|error| Raised::from_err(py, error))? {
+        match woken? {
             Woken::Switched(value) => return Ok(value.into()),
             Woken::Waker | Woken::TimedOut => {}
         }

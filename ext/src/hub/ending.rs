@@ -111,6 +111,8 @@ pub fn discard(py: Python<'_>) -> PyResult<()> {
     };
     hub.close_door(); // it is nobody's any more, also for a loop that is slow to end
     hub.dismiss(py, thread)?;
+    let timers = hub.engine.borrow_mut().take_timers();
+    drop(timers);
     drop(hub);
     Ok(())
 }

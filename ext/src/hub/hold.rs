@@ -99,6 +99,7 @@ fn module_of(frame: &Bound<'_, PyAny>) -> PyResult<String> {
 impl Hub {
     /// `park_here` for who holds the OS thread meanwhile. May switch: no, unless a signal's handler does.
     #[cold]
+    #[inline(never)]
     pub(super) fn park_alone<S, R>(
         &self,
         me: Gr,

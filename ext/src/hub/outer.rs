@@ -273,7 +273,8 @@ pub(super) fn park_listening(
     };
     let event = object.getattr(event)?;
     let listener = object.call_method1("add", (event, fd, ready, throw, py.None()))?;
-    let woken = park(py, Reason::Fd { fd, interest }, deadline);
+    let woken =
+        park(py, Reason::Fd { fd, interest }, deadline).map_err(|raised| raised.into_err(py));
     let removed = object.call_method1("remove", (listener,));
     let woken = woken?;
     removed.map(|_| woken)

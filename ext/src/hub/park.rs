@@ -11,10 +11,13 @@ use crate::object::Object;
 use crate::thread::Thread;
 
 /// Suspends the current greenlet until it is woken, the deadline comes, or somebody switches to it. May switch: yes.
-/// What is thrown into the greenlet is returned as the error. In the hub greenlet, another one becomes the hub.
-pub fn park(py: Python<'_>, why: impl Into<Why>, deadline: Option<Instant>) -> PyResult<Woken> {
-    let outcome = park_here(why, deadline, |_, _| Ok(()), |_, ()| ());
-    let (mark, value, ()) = outcome.map_err(|raised| raised.into_err(py))?;
+/// What is thrown into the greenlet is the error. In the hub greenlet, another one becomes the hub.
+pub fn park(
+    py: Python<'_>,
+    why: impl Into<Why>,
+    deadline: Option<Instant>,
+) -> error::Result<Woken> {
+    let (mark, value, ()) = park_here(why, deadline, |_, _| Ok(()), |_, ()| ())?;
     Ok(woken(py, mark, value))
 }
 
@@ -116,14 +119,18 @@ pub fn switch_away() -> error::Result<Object> {
 }
 
 impl Hub {
-    /// The next thing that a parking greenlet can switch to by itself.
+    /// The next thing that a greenlet that leaves can switch to by itself; a start only if it `may_start` one.
+    ///
+    /// Who parks starts others on stacks that are at hand. To make one needs some 500 bytes of its own stack, more
+    /// than anything else on the way here: for half of the green threads that only wait it would be a page each.
     #[inline(always)]
-    pub(super) fn next_direct(&self) -> Option<Wake> {
+    pub(super) fn next_direct(&self, may_start: impl FnOnce() -> bool) -> Option<Wake> {
         if self.hold.get() != 0 {
             return None;
         }
         let mut engine = self.engine.borrow_mut();
-        if engine.peek()?.is_direct() {
+        let wake = engine.peek()?;
+        if wake.is_direct() && (!matches!(wake, Wake::Start(_)) || may_start()) {
             warm::ahead(&engine);
             engine.next()
         } else {
@@ -135,7 +142,7 @@ impl Hub {
     #[inline(always)]
     pub(super) fn hand_off(&self, thread: &Thread, me: Gr) -> error::Result<Object> {
         self.adopt_child(thread, me)?;
-        while let Some(wake) = self.next_direct() {
+        while let Some(wake) = self.next_direct(|| thread.pool.borrow().has_idle()) {
             match wake.resolve() {
                 Next::Go(target) => {
                     if Gr::from_object(&target) == me {

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::outer::RUNS;
 use super::wake::Next;
-use super::{DETECTS, ENDED, Hub, IN_CALL, STOPS, Wake, deadlock, get, report, warm};
+use super::{DETECTS, ENDED, Hub, IN_CALL, LEAVES, STOPS, Wake, deadlock, get, report, warm};
 use crate::error::{self, Pending, Raised};
 use crate::gil::Gil;
 use crate::greenlet::{Gr, Phase, Transfer, switch};
@@ -154,7 +154,7 @@ pub(super) fn run(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<O
             return result.map(|()| Object::none());
         }
         hub.running.set(false);
-        if hub.stopping.get() {
+        if hub.stopping.get() && hub.hold.get() & LEAVES == 0 {
             let timers = hub.engine.borrow_mut().take_timers();
             drop(timers);
         }
@@ -223,7 +223,7 @@ pub fn successor(thread: &Thread, me: Gr, transfer: &mut Transfer) -> Option<(Ob
         }
         result => drop(result),
     }
-    while let Some(wake) = hub.next_direct() {
+    while let Some(wake) = hub.next_direct(|| true) {
         match wake.resolve() {
             Next::Go(target) if Gr::from_object(&target) != me => return Some((target, false)),
             Next::Begin(target) => match switch::begin(thread, &target) {

@@ -6,6 +6,7 @@ use pyo3::types::PySet;
 use super::items::Items;
 use super::turn::Turn;
 use super::{LifoQueue, LightQueue, Order, PriorityQueue, Queue, State, empty, full, shut_down};
+use crate::error;
 use crate::gil_cell::GilCell;
 use crate::hub::{self, Instant, Reason, Waiter, Woken};
 use crate::wait_queue::{Key, WaitQueue};
@@ -294,17 +295,28 @@ impl LightQueue {
         Ok(true)
     }
 
+    #[inline(never)]
     pub(super) fn get_until<'py>(
         slf: Slf<'_, 'py>,
         deadline: Option<Instant>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let waiter = Waiter::current(py)?;
+        let waiter = Waiter::current(slf.py())?;
         let key = slf
             .get()
             .state
-            .with(py, |state| state.getters.push(waiter, None));
+            .with(slf.py(), |state| state.getters.push(waiter, None));
         let result = LightQueue::get_loop(slf, key, deadline);
+        LightQueue::leave_getters(slf, key, result)
+    }
+
+    /// Gives the place of a getter up; returns its item.
+    #[inline(never)]
+    fn leave_getters<'py>(
+        slf: Slf<'_, 'py>,
+        key: Key,
+        result: PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
         let entry = slf.get().state.with(py, |state| state.getters.remove(key));
         let told = entry
             .and_then(|entry| entry.data)
@@ -331,34 +343,51 @@ impl LightQueue {
         let py = slf.py();
         LightQueue::balance(slf)?;
         loop {
-            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline)?;
-            let told = slf.get().state.with(py, |state| {
-                state.getters.get_mut(key).and_then(Option::take)
-            });
-            if let Some(item) = told {
-                return Ok(item.into_bound(py));
-            }
-            match woken {
-                Woken::TimedOut => return Err(empty(py)),
-                Woken::Switched(value) => return Ok(value.into_bound(py)),
-                Woken::Waker => {}
-            }
-            if let Some(item) = LightQueue::try_fetch(slf)? {
+            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline);
+            if let Some(item) = LightQueue::got(slf, key, woken)? {
                 return Ok(item);
             }
-            if slf.get().is_shut(py) {
-                return Err(shut_down(py));
-            }
-            let waiter = Waiter::current(py)?;
-            let old = slf
-                .get()
-                .state
-                .with(py, |state| state.getters.wait_again(key, waiter));
-            drop(old);
-            LightQueue::balance(slf)?;
         }
     }
 
+    /// What the wait of a getter has brought; `None` if it goes on, in the same place. A function of its own, as
+    /// `gave` is, so that a green thread that waits has little on its stack.
+    #[inline(never)]
+    fn got<'py>(
+        slf: Slf<'_, 'py>,
+        key: Key,
+        woken: error::Result<Woken>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let woken = woken.map_err(|raised| raised.into_err(py))?;
+        let told = slf.get().state.with(py, |state| {
+            state.getters.get_mut(key).and_then(Option::take)
+        });
+        if let Some(item) = told {
+            return Ok(Some(item.into_bound(py)));
+        }
+        match woken {
+            Woken::TimedOut => return Err(empty(py)),
+            Woken::Switched(value) => return Ok(Some(value.into_bound(py))),
+            Woken::Waker => {}
+        }
+        if let Some(item) = LightQueue::try_fetch(slf)? {
+            return Ok(Some(item));
+        }
+        if slf.get().is_shut(py) {
+            return Err(shut_down(py));
+        }
+        let waiter = Waiter::current(py)?;
+        let old = slf
+            .get()
+            .state
+            .with(py, |state| state.getters.wait_again(key, waiter));
+        drop(old);
+        LightQueue::balance(slf)?;
+        Ok(None)
+    }
+
+    #[inline(never)]
     pub(super) fn put_until<'py>(
         slf: Slf<'_, 'py>,
         item: &Bound<'py, PyAny>,
@@ -389,32 +418,48 @@ impl LightQueue {
         let py = slf.py();
         LightQueue::balance(slf)?;
         loop {
-            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline)?;
-            let taken = slf.get().state.with(py, |state| {
-                state.putters.get_mut(key).is_none_or(|item| item.is_none())
-            });
-            if taken {
+            let woken = hub::park(py, Reason::Queue.within(slf.get()), deadline);
+            if LightQueue::gave(slf, item, key, woken)? {
                 return Ok(());
             }
-            if slf.get().is_shut(py) {
-                return Err(shut_down(py));
-            }
-            match woken {
-                Woken::TimedOut => return Err(full(py)),
-                Woken::Switched(value) => drop(value.into_bound(py)),
-                Woken::Waker => {}
-            }
-            if LightQueue::try_store(slf, item)? {
-                return Ok(());
-            }
-            let waiter = Waiter::current(py)?;
-            let old = slf
-                .get()
-                .state
-                .with(py, |state| state.putters.wait_again(key, waiter));
-            drop(old);
-            LightQueue::balance(slf)?;
         }
+    }
+
+    /// Whether the wait of a putter has ended; if not, it goes on in the same place.
+    #[inline(never)]
+    fn gave(
+        slf: Slf<'_, '_>,
+        item: &Bound<'_, PyAny>,
+        key: Key,
+        woken: error::Result<Woken>,
+    ) -> PyResult<bool> {
+        let py = slf.py();
+        let woken = woken.map_err(|raised| raised.into_err(py))?;
+        let taken = slf.get().state.with(py, |state| {
+            state.putters.get_mut(key).is_none_or(|item| item.is_none())
+        });
+        if taken {
+            return Ok(true);
+        }
+        if slf.get().is_shut(py) {
+            return Err(shut_down(py));
+        }
+        match woken {
+            Woken::TimedOut => return Err(full(py)),
+            Woken::Switched(value) => drop(value.into_bound(py)),
+            Woken::Waker => {}
+        }
+        if LightQueue::try_store(slf, item)? {
+            return Ok(true);
+        }
+        let waiter = Waiter::current(py)?;
+        let old = slf
+            .get()
+            .state
+            .with(py, |state| state.putters.wait_again(key, waiter));
+        drop(old);
+        LightQueue::balance(slf)?;
+        Ok(false)
     }
 
     pub(super) fn waiting_greenlets<'py>(

@@ -72,7 +72,7 @@ pub fn wait(
                 attempt()
             }
             Ok(_) => attempt(),
-            Err(error) => Err(raise(error)),
+            Err(raised) => Err(raised),
         };
         match outcome {
             Ok(None) => {

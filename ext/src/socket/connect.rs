@@ -234,9 +234,7 @@ fn pause(py: Python<'_>, sock: Sock<'_>, limit: &mut Limit) -> Result<()> {
     if limit.is_over(py, sock)? {
         return Err(super::wait::timed_out());
     }
-    hub::park(py, hub::Reason::Sleep, Some(until))
-        .map(drop)
-        .map_err(|error| Raised::from_err(py, error))
+    hub::park(py, hub::Reason::Sleep, Some(until)).map(drop)
 }
 
 /// A descriptor that was closed or recycled under a connect reads EBADFD, as upstream has it.

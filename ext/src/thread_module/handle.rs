@@ -130,7 +130,8 @@ impl ThreadHandle {
         while !self.done(py) {
             let waiter = Waiter::current(py)?;
             let key = self.0.with(py, |state| state.waiters.push(waiter, ()));
-            let woken = hub::park(py, Reason::Join.within(self), deadline);
+            let woken = hub::park(py, Reason::Join.within(self), deadline)
+                .map_err(|raised| raised.into_err(py));
             let entry = self.0.with(py, |state| state.waiters.remove(key));
             drop(entry);
             match woken? {

@@ -83,7 +83,8 @@ where
     };
     pool.get().0.push(Box::new(errand));
     loop {
-        let woken = hub::park(py, Reason::Other(noun), deadline);
+        let woken =
+            hub::park(py, Reason::Other(noun), deadline).map_err(|raised| raised.into_err(py));
         let (result, letter) = {
             let mut shared = lock(&shared);
             (shared.result.take(), shared.letter.take())

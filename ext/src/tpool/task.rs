@@ -123,7 +123,8 @@ pub fn execute(py: Python<'_>, pool: &Pool, call: Call) -> PyResult<Result<Objec
     pool.push(Box::new(Errand(Arc::clone(&task))));
     loop {
         let woken = hub::park(py, Reason::Other("call in the thread pool"), None);
-        if let Err(error) = woken {
+        if let Err(raised) = woken {
+            let error = raised.into_err(py);
             task.abandon(py);
             return Err(error);
         }
