@@ -122,7 +122,7 @@ class Figure:
 
     def bound_to(self, python):
         """The limits that hold on this (major, minor) version."""
-        if self.unit == BYTES:
+        if self.unit == BYTES and not self.limits:
             if python >= (3, 14):
                 return (AtMost(1, "< 1.0", strict=True),)
             return (AtMost(1.1, "<= 1.1"),)
@@ -141,6 +141,8 @@ def _client(work, title, needs=""):
     name = f"clients.{work}"
     return Figure(name, title, "clients", work, MICROSECONDS, (limit,), sides=sides, needs=needs)
 
+
+_NO_MORE = AtMost(1, "<= 1")
 
 PROGRAMS = (
     _figure("switch", "shallow", "switch round trip, shallow", fraction(6)),
@@ -172,12 +174,12 @@ PROGRAMS = (
     _figure("spawn", "kill", "spawn + park + kill", fraction(20)),
     _figure("pools", "imap", "GreenPool(100).imap, an item", fraction(10)),
     _figure("pools", "pile", "GreenPile(100), a job", fraction(10)),
-    _figure("pools", "item", "Pool, get + put", AtMost(1, "<= 1")),
-    _figure("pools", "local", "corolocal.local, read an attribute", AtMost(1, "<= 1")),
+    _figure("pools", "item", "Pool, get + put", _NO_MORE),
+    _figure("pools", "local", "corolocal.local, read an attribute", _NO_MORE),
     _figure("alive", "start_100k", "100k green threads: spawn and park one", fraction(10)),
     _figure("alive", "stop_100k", "100k green threads: end one of the parked", fraction(10)),
-    _figure("alive", "memory_100k", "100k green threads: memory of one", (), BYTES, True),
-    _figure("alive", "memory_1m", "1M green threads: memory of one", (), BYTES, True, True),
+    _figure("alive", "memory_100k", "100k green threads: memory of one", _NO_MORE, BYTES, True),
+    _figure("alive", "memory_1m", "1M green threads: memory of one", _NO_MORE, BYTES, True, True),
     _figure("alive", "start_1m", "1M green threads: spawn and park one", fraction(10), heavy=True),
     _figure(
         "alive", "stop_1m", "1M green threads: end one of the parked", fraction(10), heavy=True
@@ -214,9 +216,9 @@ PROGRAMS = (
         MICROSECONDS,
     ),
     _figure("resolver", "localhost", "getaddrinfo('localhost')", fraction(10), MICROSECONDS),
-    _figure("resolver", "literal", "getaddrinfo('127.0.0.1')", AtMost(1, "<= 1"), MICROSECONDS),
+    _figure("resolver", "literal", "getaddrinfo('127.0.0.1')", _NO_MORE, MICROSECONDS),
     _figure("patched", "thread", "patched Thread, start + join", fraction(3), MICROSECONDS),
-    _figure("patched", "process", "patched Popen + communicate", AtMost(1, "<= 1"), MICROSECONDS),
+    _figure("patched", "process", "patched Popen + communicate", _NO_MORE, MICROSECONDS),
     _client("urllib", "urllib, a page; 200 at once"),
     _client("requests", "requests, a page; 20 sessions"),
     _client("redis", "redis, a pipeline of 20 commands; 20 clients", "redis-server"),
@@ -242,7 +244,7 @@ SERVER_LIMITS = {
     ("echo", 1000, "cpu"): _ECHO_CPU,
     ("echo", 100, "p99"): (NearFloor("<= 1.5 x C", times=1.5),),
     ("echo", 1000, "p99"): (NearFloor("<= 1.5 x C", times=1.5),),
-    ("accept", ACCEPT_CONNECTIONS, "cpu"): (AtMost(1, "<= 1"),),
+    ("accept", ACCEPT_CONNECTIONS, "cpu"): (_NO_MORE,),
     ("udp", UDP_IN_FLIGHT, "cpu"): (NearFloor("<= C + 1.2 us", plus=1200),),
     ("tls", TLS_CONNECTIONS, "cpu"): (AtMost(10 / 14, "<= 10/14"),),
 }

@@ -60,7 +60,11 @@ def _workers(group, sides, pythons, folder, core, samples):
     workers = {}
     for figure in group:
         for side in sides:
-            if side not in figure.sides or side in samples[figure.name].failures or samples[figure.name].absent:
+            if (
+                side not in figure.sides
+                or side in samples[figure.name].failures
+                or samples[figure.name].absent
+            ):
                 continue
             arguments = [PLAIN] if side == PLAIN else []
             worker = Worker(pythons[side], folder, figure, core, *arguments)
