@@ -460,7 +460,8 @@ def test_the_pipe_to_a_supervisor_may_be_full():
         written.send()
 
     before = signal.signal(signal.SIGALRM, handler)
-    reader = eventlet.spawn_after(0.02, drain, here)  # first: the handler may come at once on a busy machine
+    # First of all: on a busy machine the handler may come at once.
+    reader = eventlet.spawn_after(0.02, drain, here)
     signal.setitimer(signal.ITIMER_REAL, 0.005)
     try:
         written.wait()

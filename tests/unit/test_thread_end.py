@@ -222,7 +222,7 @@ def growth(starter, case, times=THREADS):
 @pytest.mark.parametrize("case", CLEAN)
 @pytest.mark.parametrize("starter", ["python", "c"])
 def test_a_thread_that_was_done(starter, case):
-    found = growth(starter, case, 2 * THREADS)
+    found = growth(starter, case)
     assert found["descriptors"] == found["greenlets"] == 0
     assert found["states"] < 0.1, found  # the last one's may go just after the thread was joined
     assert found["blocks"] < 1 and found["bytes"] < 100, found  # less than one object

@@ -50,11 +50,7 @@ pub fn end(hub: &Hub, suspended: &[Object], itself: bool) {
         outer::abandon(hub);
     }
     let wakes = hub.engine.borrow_mut().drain();
-    for wake in &wakes {
-        if let Wake::Start(g) = wake {
-            crate::greenlet::lifetime::forsake(Gr::from_object(g));
-        }
-    }
+    forsake(&wakes);
     let mail = hub.close_door();
     if itself {
         for g in suspended {
@@ -67,6 +63,15 @@ pub fn end(hub: &Hub, suspended: &[Object], itself: bool) {
     } else {
         std::mem::forget(mail);
         std::mem::forget(wakes);
+    }
+}
+
+/// What was to start in a hub that has ended never will: it is dead.
+pub(super) fn forsake(wakes: &[Wake]) {
+    for wake in wakes {
+        if let Wake::Start(g) = wake {
+            crate::greenlet::lifetime::forsake(Gr::from_object(g));
+        }
     }
 }
 
@@ -111,8 +116,6 @@ pub fn discard(py: Python<'_>) -> PyResult<()> {
     };
     hub.close_door(); // it is nobody's any more, also for a loop that is slow to end
     hub.dismiss(py, thread)?;
-    let timers = hub.engine.borrow_mut().take_timers();
-    drop(timers);
     drop(hub);
     Ok(())
 }

@@ -7,6 +7,7 @@ use eventlet::stack::Rest;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::ending::forsake;
 use super::outer::RUNS;
 use super::wake::Next;
 use super::{DETECTS, ENDED, Hub, IN_CALL, LEAVES, STOPS, Wake, deadlock, get, report, warm};
@@ -154,8 +155,11 @@ pub(super) fn run(py: Python<'_>, me: Gr, transfer: Transfer) -> error::Result<O
             return result.map(|()| Object::none());
         }
         hub.running.set(false);
-        if hub.stopping.get() && hub.hold.get() & LEAVES == 0 {
+        if hub.stopping.get() {
             let timers = hub.engine.borrow_mut().take_timers();
+            if hub.hold.get() & LEAVES != 0 {
+                forsake(&timers);
+            }
             drop(timers);
         }
         hub.stopping.set(false);
