@@ -154,6 +154,8 @@ def test_stacks_of_suspended_green_threads(session):
     found = {}
     for thread, name in session.client.threads().items():
         stack = session.client.ask("stackTrace", threadId=thread)["stackFrames"]
+        # On 3.10 the frames of `python -m`, which are not frozen there, are below.
+        stack = [frame for frame in stack if not frame["source"]["path"].endswith("runpy.py")]
         found.setdefault(stack[0]["name"], []).append((name, stack[0]["line"], len(stack)))
     assert {at for _, at, _ in found["work"]} == {line("in work"), line("let others run")}
     assert len(found["work"]) == 2 and len(found["beat"]) == 1
