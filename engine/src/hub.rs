@@ -384,6 +384,25 @@ impl<T> Hub<T> {
         }
     }
 
+    /// Where the records lie that the next [`Hub::watch_token`] of this descriptor reads and writes, if there are any.
+    ///
+    /// As [`Hub::upcoming`] for drivers that want to have them in the cache by then; the addresses mean nothing else.
+    ///
+    /// ```
+    /// # use eventlet::hub::Hub;
+    /// # use std::os::fd::AsRawFd;
+    /// let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut hub = Hub::<()>::new()?;
+    /// assert_eq!(hub.records(here.as_raw_fd()), [None, None]);
+    /// hub.adopt(here.as_raw_fd())?;
+    /// assert!(hub.records(here.as_raw_fd())[0].is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn records(&self, fd: RawFd) -> [Option<*const u8>; 2] {
+        self.reactor.records(fd)
+    }
+
     /// Has the kernel asked before the next turn, if nothing is ready and somebody waits for a descriptor.
     ///
     /// For who yields: the others that it lets run may be those whose descriptors are ready.

@@ -193,6 +193,23 @@ on_both! {
         assert!(block(&mut reactor, NOW).is_empty(), "an event without waiters is dropped");
     }
 
+    fn a_key_of_another_reactor_breaks_no_list(reactor: Reactor<u8>) {
+        let (_a, b) = pair();
+        let (_c, d) = pair();
+        let mut other = Reactor::with_backend(reactor.backend()).expect("a reactor");
+        other.watch(d.as_raw_fd(), W, 0).expect("watches");
+        let keys: Vec<_> =
+            (1..4).map(|n| other.watch(b.as_raw_fd(), R, n).expect("watches")).collect();
+        for _ in 0..3 {
+            reactor.watch(d.as_raw_fd(), R, 7).expect("watches");
+        }
+        assert_eq!(reactor.unwatch(keys[2]), None, "it has no such descriptor");
+        reactor.watch(b.as_raw_fd(), R, 8).expect("watches");
+        assert_eq!(reactor.unwatch(keys[1]), None, "it is the last of another list");
+        assert_eq!(reactor.drain(), [8, 7, 7, 7], "by descriptor");
+        assert_eq!(reactor.waiting(), 0);
+    }
+
     fn forgetting_brings_all_out_and_frees_the_number(reactor: Reactor<u8>) {
         let (a, b) = pair();
         let (mut c, d) = pair();

@@ -288,11 +288,19 @@ impl<T> Reactor<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn unwatch(&mut self, key: Key) -> Option<T> {
-        let list = match self.waiters.place(key)? {
-            Some((index, interest)) => self.sources.get_mut(index).list(interest),
+        let list = match key.place {
+            Some((index, interest)) => self.sources.list(index, interest)?,
             None => &mut self.instant,
         };
         self.waiters.remove(list, key)
+    }
+
+    /// Where the records lie that a wait for `fd` reads and writes: that of the descriptor, and of the next waiter.
+    #[inline]
+    pub(crate) fn records(&self, fd: RawFd) -> [Option<*const u8>; 2] {
+        let source = self.sources.find(fd).map(|index| self.sources.get(index));
+        let source = source.map(|source| std::ptr::from_ref(source).cast());
+        [source, self.waiters.upcoming()]
     }
 
     /// Takes out all that wait for `fd`, which is about to be closed, or has been.

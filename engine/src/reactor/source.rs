@@ -75,6 +75,13 @@ impl Sources {
         &mut self.all[index as usize]
     }
 
+    /// A list of the source that was at `index` when its waiter came; another's since, or none, for a key that is old
+    /// or of another reactor.
+    #[inline]
+    pub(super) fn list(&mut self, index: u32, interest: Interest) -> Option<&mut List> {
+        Some(self.all.get_mut(index as usize)?.list(interest))
+    }
+
     /// The source of a descriptor.
     #[inline]
     pub(super) fn find(&self, fd: RawFd) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! Waiters, in doubly linked lists through one slab.
 //!
-//! Invariant: an occupied entry is in exactly one list, the one its `place` names; its generation
-//! changes whenever the entry is given up, so that an old key finds nothing.
+//! Invariant: an occupied entry is in exactly one list, the one its key's `place` names, for as long as it is
+//! occupied; its generation changes whenever the entry is given up, so that an old key finds nothing.
 
 use super::Interest;
 
@@ -22,6 +22,8 @@ const NONE: u32 = u32::MAX;
 pub struct Key {
     index: u32,
     generation: u32,
+    /// Not in the entry: who looks whether it was delivered finds an empty list, and need not fetch the entry.
+    pub(super) place: Place,
 }
 
 /// Whose list a waiter is in; `None` for the list of those that are ready anyway.
@@ -48,7 +50,6 @@ impl List {
 #[derive(Debug)]
 struct Entry<T> {
     value: Option<T>,
-    place: Place,
     generation: u32,
     previous: u32,
     /// In a list: the next of the list. Free: the next free entry.
@@ -81,6 +82,13 @@ impl<T> Waiters<T> {
         self.entries.iter().filter_map(|entry| entry.value.as_ref())
     }
 
+    /// The entry that the next `push` takes, if one is free.
+    #[inline]
+    pub(super) fn upcoming(&self) -> Option<*const u8> {
+        let entry = self.entries.get(self.free as usize)?;
+        Some(std::ptr::from_ref(entry).cast())
+    }
+
     /// Appends to `list`, which is the one that `place` names.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, place: Place, value: T) -> Key {
@@ -90,7 +98,6 @@ impl<T> Waiters<T> {
             Some(entry) => {
                 self.free = entry.next;
                 entry.value = Some(value);
-                entry.place = place;
                 entry.previous = previous;
                 entry.next = NONE;
                 (index, entry.generation)
@@ -100,7 +107,6 @@ impl<T> Waiters<T> {
                 assert!(index != NONE, "more than 2^32 - 2 waiters");
                 let entry = Entry {
                     value: Some(value),
-                    place,
                     generation: 0,
                     previous,
                     next: NONE,
@@ -115,41 +121,46 @@ impl<T> Waiters<T> {
         }
         list.tail = index;
         self.len += 1;
-        Key { index, generation }
+        Key {
+            index,
+            generation,
+            place,
+        }
     }
 
     /// Takes the first out of `list`.
     #[inline]
     pub(super) fn pop(&mut self, list: &mut List) -> Option<T> {
-        let generation = self.entries.get(list.head as usize)?.generation;
-        self.remove(
-            list,
-            Key {
-                index: list.head,
-                generation,
-            },
-        )
+        self.take(list, list.head)
     }
 
-    /// Where a waiter is; `None` if it is gone.
-    #[inline]
-    pub(super) fn place(&self, key: Key) -> Option<Place> {
-        let entry = self.entries.get(key.index as usize)?;
-        (entry.generation == key.generation && entry.value.is_some()).then_some(entry.place)
-    }
-
-    /// Takes a waiter out of `list`, which is the one it is in.
+    /// Takes a waiter out of `list`, which is the one that its key names.
     #[inline]
     pub(super) fn remove(&mut self, list: &mut List, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation != key.generation {
+        if list.is_empty() {
             return None;
         }
+        let entry = self.entries.get(key.index as usize)?;
+        let first = entry.previous == NONE;
+        let last = entry.next == NONE;
+        if entry.generation != key.generation
+            || first && list.head != key.index
+            || last && list.tail != key.index
+        {
+            return None; // delivered, or a key of another reactor
+        }
+        self.take(list, key.index)
+    }
+
+    /// Takes an entry out of the list that it is in; `None` if it is in none.
+    #[inline]
+    fn take(&mut self, list: &mut List, index: u32) -> Option<T> {
+        let entry = self.entries.get_mut(index as usize)?;
         let value = entry.value.take()?;
         let (previous, next) = (entry.previous, entry.next);
         entry.generation = entry.generation.wrapping_add(1);
         entry.next = self.free;
-        self.free = key.index;
+        self.free = index;
         self.len -= 1;
         match self.entries.get_mut(previous as usize) {
             Some(entry) => entry.next = next,
