@@ -126,6 +126,9 @@ pub struct Hub {
     trimmer: RefCell<Trimmer>,
     overrides: outer::Overrides,
     ticker: census::Ticker,
+    /// Whether the last wait has left a crowd ready, and how many wake-ups of crowds were taken; see `warm`.
+    crowded: Cell<bool>,
+    steps: Cell<usize>,
 }
 
 /// `Hub::hold`: a callback runs in the hub greenlet; whom it switches to comes back to it first.
@@ -188,6 +191,8 @@ fn make(thread: &Thread) -> error::Result<Rc<Hub>> {
         trimmer: RefCell::new(idle::trimmer(py)),
         overrides: outer::Overrides::default(),
         ticker: census::Ticker::default(),
+        crowded: Cell::new(false),
+        steps: Cell::new(0),
     });
     thread.hub.replace(Some(Rc::clone(&hub)));
     if let Err(error) = view::begun(py) {

@@ -748,3 +748,56 @@ def test_the_hub_greenlet_of_another_os_thread_is_not_to_be_switched_to():
         assert isinstance(error, greenlet.error), error
         assert "different thread" in str(error)
     assert eventlet.spawn(len, "tea").wait() == 3
+
+
+# Crowds
+
+
+def test_a_crowd_goes_on_in_order():
+    """Hundreds that are ready together, of all kinds: what is fetched ahead of them changes nothing."""
+    crowd = """
+import eventlet
+from eventlet import event, hubs
+from eventlet.green import socket as green
+
+log, hub, gate = [], hubs.get_hub(), event.Event()
+pairs = [green.socketpair() for _ in range(240)]
+
+def echo(number, peer):
+    for turn in range(2):
+        log.append((turn, number, peer.recv(10)))
+
+def other(number):
+    gate.wait()
+    log.append(("gate", number))
+    with eventlet.Timeout(0.0, False):
+        eventlet.sleep(60)
+    log.append(("timeout", number))
+
+threads = [eventlet.spawn(echo, *each) for each in enumerate(there for _, there in pairs)]
+threads += [eventlet.spawn(other, number) for number in range(40)]
+eventlet.sleep(0)
+lone = green.socketpair()
+gone = eventlet.spawn(echo, -1, lone[0])
+eventlet.sleep(0)
+for turn in (b"one", b"two"):
+    for here, _ in pairs:
+        assert here.send(turn) == 3  # does not switch
+    if turn == b"one":
+        gate.send(None)
+        for number in range(40):
+            hub.schedule_call_global(0, log.append, ("call", number))
+        gone.kill()
+        eventlet.spawn(log.append, "new")
+    while sum(entry[-1] == turn for entry in log) < 240:
+        eventlet.sleep(0.001)
+for thread in threads:
+    thread.wait()
+for turn, data in enumerate((b"one", b"two")):
+    assert [entry for entry in log if entry[0] == turn] == [(turn, n, data) for n in range(240)]
+for kind in ("call", "gate", "timeout"):
+    assert [entry for entry in log if entry[0] == kind] == [(kind, n) for n in range(40)]
+assert "new" in log
+print("done")
+"""
+    assert run(crowd) == "done"

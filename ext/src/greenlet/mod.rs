@@ -109,6 +109,9 @@ pub struct Greenlet {
     pub reason: Cell<Option<crate::hub::Reason>>,
     /// For which object it is parked, while `reason` is set.
     pub what: Cell<crate::hub::What>,
+    /// What it uses first when it goes on after a wait for a descriptor. To be fetched ahead, never to be read: it may
+    /// be gone.
+    pub near: Cell<*const u8>,
     /// Tells it from every other greenlet of the process; names one that is gone.
     pub serial: u32,
     /// The serial of whoever spawned it; 0 for a greenlet that the hub did not start.
@@ -285,6 +288,7 @@ impl Greenlet {
             mark: Cell::new(crate::hub::Mark::None),
             reason: Cell::new(None),
             what: Cell::new(crate::hub::What::NOTHING),
+            near: Cell::new(ptr::null()),
             serial,
             spawner: Cell::new(0),
             born: Cell::new(0),

@@ -45,7 +45,17 @@ impl Table {
         }
         &mut self.0[index]
     }
+
+    /// Where the row of a descriptor lies, if it has one: to be fetched ahead.
+    #[inline(always)]
+    pub(super) fn place(&self, fd: c_int) -> Option<*const u8> {
+        let row = self.0.get(fd as usize)?;
+        Some(std::ptr::from_ref(row).cast())
+    }
 }
+
+/// Bytes of a row.
+pub(super) const ROW: usize = size_of::<Row>();
 
 /// Whether a second reader (or writer) of a descriptor is refused.
 static PREVENT: GilCell<bool> = GilCell::new(true);
@@ -99,7 +109,7 @@ pub fn park_fd(
     if let Some(hub) = listening() {
         return outer::park_listening(py, &hub, fd, interest, deadline);
     }
-    wait(py, fd, interest, deadline, |hub, wake| {
+    wait(py, fd, interest, deadline, std::ptr::null(), |hub, wake| {
         let watched = hub.engine.borrow_mut().watch(fd, interest, wake);
         watched.map_err(|failure| Raised::from_err(py, error::system_error(&failure)))
     })
@@ -113,15 +123,17 @@ fn listening() -> Option<Rc<Hub>> {
         .cloned()
 }
 
-/// As `park_fd` for a descriptor that this hub adopted. May switch: yes.
+/// As `park_fd` for a descriptor that this hub adopted. `near`: the object that the caller goes on with. May switch:
+/// yes.
 pub fn park_token(
     py: Python<'_>,
     token: Token,
     fd: c_int,
     interest: Interest,
     deadline: Option<Instant>,
+    near: *const u8,
 ) -> PyResult<Woken> {
-    wait(py, fd, interest, deadline, |hub, wake| {
+    wait(py, fd, interest, deadline, near, |hub, wake| {
         Ok(hub.engine.borrow_mut().watch_token(token, interest, wake))
     })
 }
@@ -132,6 +144,7 @@ fn wait(
     fd: c_int,
     interest: Interest,
     deadline: Option<Instant>,
+    near: *const u8,
     watch: impl FnOnce(&Hub, Wake) -> error::Result<eventlet::hub::WatchKey>,
 ) -> PyResult<Woken> {
     let parked = park_here(
@@ -139,6 +152,7 @@ fn wait(
         deadline,
         |hub, wake| {
             let me = Thread::existing().expect("parking").current.get();
+            me.get().near.set(near);
             if fd >= 0 {
                 let row = *hub.descriptors.borrow_mut().row(fd);
                 if row.waiting[side(interest)] > 0 && PREVENT.get(py) {

@@ -131,7 +131,7 @@ impl Hub {
         let mut engine = self.engine.borrow_mut();
         let wake = engine.peek()?;
         if wake.is_direct() && (!matches!(wake, Wake::Start(_)) || may_start()) {
-            warm::ahead(&engine);
+            warm::ahead(self, &engine);
             engine.next()
         } else {
             None

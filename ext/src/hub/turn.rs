@@ -48,7 +48,12 @@ impl Hub {
         } else {
             wait.block()
         };
-        let ended = self.engine.borrow_mut().end_wait(wait, result);
+        let ended = {
+            let mut engine = self.engine.borrow_mut();
+            let ended = engine.end_wait(wait, result);
+            self.crowded.set(engine.ready_len() >= warm::CROWD);
+            ended
+        };
         self.ticker.expire();
         ended.map_err(|failure| {
             // SAFETY: the GIL is held.
@@ -178,7 +183,7 @@ impl Hub {
             loop {
                 let wake = {
                     let mut engine = self.engine.borrow_mut();
-                    warm::ahead(&engine);
+                    warm::ahead(self, &engine);
                     engine.next()
                 };
                 let Some(wake) = wake else { break };

@@ -97,6 +97,17 @@ impl PyState {
         std::mem::replace(&mut self.context, context)
     }
 
+    /// Where the innermost frame of a suspended greenlet ends; null where the frames lie in no stack of their own
+    /// (3.10). To be fetched ahead, not to be read.
+    #[inline(always)]
+    pub fn frames_end(&self) -> *const u8 {
+        #[cfg(Py_3_11)]
+        let end = self.datastack.top.cast_const().cast();
+        #[cfg(not(Py_3_11))]
+        let end = std::ptr::null();
+        end
+    }
+
     /// Shows the collector the references that `self` owns.
     ///
     /// # Safety

@@ -91,7 +91,10 @@ fn park(
         register(py, sock, fd, interest)?
     };
     let woken = match registration {
-        Some(registration) => hub::park_token(py, registration.token, fd, interest, deadline),
+        Some(registration) => {
+            let near = sock.object.cast_const().cast();
+            hub::park_token(py, registration.token, fd, interest, deadline, near)
+        }
         None => hub::park_fd(py, fd, interest, deadline),
     };
     woken.map_err(|error| Raised::from_err(py, error))
