@@ -78,6 +78,7 @@ fn side(interest: Interest) -> usize {
 }
 
 #[cold]
+#[inline(never)]
 fn second(py: Python<'_>, fd: c_int, interest: Interest, me: Gr, first: usize) -> Raised {
     let verb = ["read", "write"][side(interest)];
     let show = |address: usize| {
@@ -109,10 +110,11 @@ pub fn park_fd(
     if let Some(hub) = listening() {
         return outer::park_listening(py, &hub, fd, interest, deadline);
     }
-    wait(py, fd, interest, deadline, std::ptr::null(), |hub, wake| {
+    let woken = wait(py, fd, interest, deadline, std::ptr::null(), |hub, wake| {
         let watched = hub.engine.borrow_mut().watch(fd, interest, wake);
         watched.map_err(|failure| Raised::from_err(py, error::system_error(&failure)))
-    })
+    });
+    woken.map_err(|raised| raised.into_err(py))
 }
 
 /// This thread's hub, if its class keeps the listeners.
@@ -132,7 +134,7 @@ pub fn park_token(
     interest: Interest,
     deadline: Option<Instant>,
     near: *const u8,
-) -> PyResult<Woken> {
+) -> error::Result<Woken> {
     wait(py, fd, interest, deadline, near, |hub, wake| {
         Ok(hub.engine.borrow_mut().watch_token(token, interest, wake))
     })
@@ -146,7 +148,7 @@ fn wait(
     deadline: Option<Instant>,
     near: *const u8,
     watch: impl FnOnce(&Hub, Wake) -> error::Result<eventlet::hub::WatchKey>,
-) -> PyResult<Woken> {
+) -> error::Result<Woken> {
     let parked = park_here(
         Reason::Fd { fd, interest },
         deadline,
@@ -180,11 +182,17 @@ fn wait(
             closed
         },
     );
-    let (mark, value, closed) = parked.map_err(|raised| raised.into_err(py))?;
+    let (mark, value, closed) = parked?;
     match closed {
-        Some(reopened) => Err(io_closed(py, reopened)),
+        Some(reopened) => Err(raise_io_closed(py, reopened)),
         None => Ok(woken(py, mark, value)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn raise_io_closed(py: Python<'_>, reopened: bool) -> Raised {
+    Raised::from_err(py, io_closed(py, reopened))
 }
 
 /// Waits until any of `wanted` is ready; they are not guarded against other waiters. May switch: yes. IOClosed if

@@ -32,7 +32,7 @@ const LINE: usize = 64;
 const FRAMES: usize = 8;
 
 /// The same for a call that waits for a descriptor: from the switch to the interpreter's loop.
-const CALL: usize = 22;
+const CALL: usize = 17;
 
 /// Lines below the suspended stack that such a call uses before it waits again.
 const BELOW: usize = 5;

@@ -87,6 +87,7 @@ pub fn receive(
 
 /// Waits until there is something to receive, without taking it: what a receive of no bytes does.
 #[cold]
+#[inline(never)]
 fn wait_for_data(py: Python<'_>, sock: Sock<'_>, limit: &mut Limit) -> Result<()> {
     loop {
         let mut byte = 0_u8;
@@ -104,14 +105,7 @@ fn wait_for_data(py: Python<'_>, sock: Sock<'_>, limit: &mut Limit) -> Result<()
 /// `recv(bufsize, flags=0)`.
 pub fn recv(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
     if sock.state.wraps.get() {
-        return wrapped::read(
-            py,
-            sock,
-            args,
-            "recv",
-            |_| std::ptr::null_mut(),
-            || new_bytes(std::ptr::null(), 0),
-        );
+        return recv_wrapped(py, sock, args);
     }
     let [bufsize, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
     let size = call::size(bufsize, "recv")?;
@@ -130,8 +124,15 @@ pub fn recv(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
     }
 }
 
+#[inline(never)]
+fn recv_wrapped(py: Python<'_>, sock: Sock<'_>, args: Args<'_>) -> Result<Object> {
+    let none = || new_bytes(std::ptr::null(), 0);
+    wrapped::read(py, sock, args, "recv", |_| std::ptr::null_mut(), none)
+}
+
 /// Into a bytes object of the size asked for, made smaller afterwards: its pages are touched only where the
 /// kernel writes.
+#[inline(never)]
 fn recv_large(py: Python<'_>, sock: Sock<'_>, size: usize, flags: c_int) -> Result<Object> {
     let bytes = new_bytes(std::ptr::null(), size)?;
     // SAFETY: a new bytes object that nobody else knows.

@@ -33,6 +33,7 @@ impl Limit {
         Limit(None)
     }
 
+    #[inline(never)]
     fn deadline(&mut self, py: Python<'_>, sock: Sock<'_>) -> Result<Option<Instant>> {
         if let Some(deadline) = self.0 {
             return Ok(deadline);
@@ -63,11 +64,7 @@ impl Limit {
 pub fn wait(py: Python<'_>, sock: Sock<'_>, interest: Interest, limit: &mut Limit) -> Result<()> {
     let deadline = limit.deadline(py, sock)?;
     let woken = if sock.state.wraps.get() {
-        let wrapped = sock.wrapped(py)?;
-        match Sock::of(wrapped.as_ptr()) {
-            Some(inner) if !inner.state.wraps.get() => park(py, inner, interest, deadline),
-            _ => park_number(py, wrapped.as_ptr(), interest, deadline),
-        }
+        park_wrapped(py, sock, interest, deadline)
     } else {
         park(py, sock, interest, deadline)
     };
@@ -77,7 +74,24 @@ pub fn wait(py: Python<'_>, sock: Sock<'_>, interest: Interest, limit: &mut Limi
     }
 }
 
-/// Parks on a descriptor of our own.
+/// Parks on the descriptor of the socket that this one wraps.
+#[inline(never)]
+fn park_wrapped(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<Woken> {
+    let wrapped = sock.wrapped(py)?;
+    match Sock::of(wrapped.as_ptr()) {
+        Some(inner) if !inner.state.wraps.get() => park(py, inner, interest, deadline),
+        _ => park_number(py, wrapped.as_ptr(), interest, deadline),
+    }
+}
+
+/// Parks on a descriptor of our own. What it may have to do before and need not is in functions of their own: with a
+/// thousand that wait, each cache line of a suspended stack counts.
+#[inline(never)]
 fn park(
     py: Python<'_>,
     sock: Sock<'_>,
@@ -90,14 +104,23 @@ fn park(
     } else {
         register(py, sock, fd, interest)?
     };
-    let woken = match registration {
+    match registration {
         Some(registration) => {
             let near = sock.object.cast_const().cast();
             hub::park_token(py, registration.token, fd, interest, deadline, near)
         }
-        None => hub::park_fd(py, fd, interest, deadline),
-    };
-    woken.map_err(|error| Raised::from_err(py, error))
+        None => park_unregistered(py, fd, interest, deadline),
+    }
+}
+
+#[inline(never)]
+fn park_unregistered(
+    py: Python<'_>,
+    fd: c_int,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<Woken> {
+    hub::park_fd(py, fd, interest, deadline).map_err(|error| Raised::from_err(py, error))
 }
 
 /// Parks on the descriptor of a foreign object.
@@ -107,8 +130,7 @@ fn park_number(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> Result<Woken> {
-    let fd = fileno(py, object)?;
-    hub::park_fd(py, fd, interest, deadline).map_err(|error| Raised::from_err(py, error))
+    park_unregistered(py, fileno(py, object)?, interest, deadline)
 }
 
 /// `object.fileno()`, which must be an open descriptor.
@@ -127,6 +149,7 @@ pub fn fileno(py: Python<'_>, object: *mut ffi::PyObject) -> Result<c_int> {
 
 /// The registration with this thread's hub; made now if the socket has none yet. `None` if it has one with
 /// another hub, or if the kernel does not watch such descriptors.
+#[inline(always)]
 fn register(
     py: Python<'_>,
     sock: Sock<'_>,
@@ -137,6 +160,16 @@ fn register(
         let here = hub::with_hub_of(py, registration.hub, |_| ()).is_some();
         return Ok(here.then_some(registration));
     }
+    register_first(py, sock, fd, interest)
+}
+
+#[inline(never)]
+fn register_first(
+    py: Python<'_>,
+    sock: Sock<'_>,
+    fd: c_int,
+    interest: Interest,
+) -> Result<Option<Registration>> {
     let hub = hub::serial(py).map_err(|error| Raised::from_err(py, error))?;
     if hub::overrides(py, hub::LISTENS).map_err(|error| Raised::from_err(py, error))? {
         return Ok(None); // it hears of each wait
