@@ -266,6 +266,7 @@ impl Gr {
 }
 
 impl Greenlet {
+    #[inline(always)]
     fn fresh(main: bool) -> Greenlet {
         // A plain load and store: every greenlet is made with the GIL held.
         let serial = SERIALS.load(Ordering::Relaxed);
@@ -351,7 +352,10 @@ pub fn allocate(kind: *mut ffi::PyTypeObject, main: bool) -> Option<Object> {
     let object = unsafe { alloc(kind, 0) };
     // SAFETY: a new reference or null.
     let object = unsafe { Object::from_owned(object) }?;
-    let greenlet = Box::into_raw(Box::new(Greenlet::fresh(main)));
+    // Built where it stays: `Box::new` would build it on the stack and copy it.
+    let mut place = Box::<Greenlet>::new_uninit();
+    place.write(Greenlet::fresh(main));
+    let greenlet = Box::into_raw(place).cast();
     let raw: *mut PyGreenlet = object.as_ptr().cast();
     // SAFETY: just allocated with at least the size of PyGreenlet; nobody else has it.
     unsafe { (*raw).greenlet = greenlet };
