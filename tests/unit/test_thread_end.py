@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
+import greenlet
 import pytest
 
 THREADS = 150
@@ -246,6 +248,26 @@ def test_a_thread_with_suspended_green_threads(starter, case):
     assert found["mapped"] < 1 << 20, found
     if case not in HELD_BY_FRAMES:
         assert found["greenlets"] == 0 and found["bytes"] < 200, found
+
+
+def test_a_plain_greenlet_still_shows_where_it_stopped():
+    """It cannot run any more, but whoever refers to it may look: upstream's tests do."""
+    left = []
+
+    def target():
+        left.append(greenlet.greenlet(lambda: greenlet.getcurrent().parent.switch()))
+        left[0].switch()
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    assert left[0].dead
+    frame = left[0].gr_frame
+    assert frame.f_code.co_name == "<lambda>" and frame.f_back is None
+    with pytest.raises(RuntimeError):
+        frame.clear()
+    with pytest.raises(greenlet.error, match="which happens to have exited"):
+        left[0].switch()
 
 
 def run(source):

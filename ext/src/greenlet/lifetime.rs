@@ -323,10 +323,14 @@ fn kill(thread: &Thread, me: Gr) {
     drop(greenlet.parent.replace(parent));
 }
 
-/// At the end of its thread: a suspended greenlet gives its stack back, whoever still refers to it, unless somebody
-/// can reach one of the frames on it; those stay as they are until the greenlet goes. Runs no code of the greenlet.
+/// At the end of its thread: a suspended greenlet gives its stack back, unless somebody can reach one of the frames on
+/// it; those stay as they are until the greenlet goes. So do those of a plain greenlet that others than the caller
+/// refer to: `gr_frame` shows them. Runs no code of the greenlet.
 pub fn retire(me: Gr) {
     let greenlet = me.get();
+    if greenlet.role.get() == Role::Plain && me.references() > 1 {
+        return;
+    }
     let stack = greenlet.stack.take();
     let private = stack.as_ref().is_some_and(|stack| is_private(me, stack));
     greenlet.stack.set(stack);
