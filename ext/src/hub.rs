@@ -440,7 +440,9 @@ pub fn kill(g: Gr, exception: Pending) -> error::Result<()> {
         hub.engine
             .borrow_mut()
             .wake(Wake::Resume(me.object(), number));
+        let running = loops::leave(&hub);
         let result = switch::throw(g, exception);
+        loops::come_back(running);
         greenlet.reason.set(None);
         greenlet.mark.set(Mark::None);
         return result.map(drop);

@@ -150,3 +150,27 @@ def test_a_killed_green_thread_ends_its_loop(order):
         print(asyncio.run(asyncio.sleep(0.001, "next")))
     """
     assert run(order, script) == ["cancelled", "None True", "next"]
+
+
+def test_who_kills_a_loop_keeps_its_own(order):
+    script = """
+        started = []
+        async def sleep():
+            started.append(None)
+            await asyncio.sleep(60)
+        async def body():
+            victim = eventlet.spawn(asyncio.run, sleep())
+            while not started:
+                eventlet.sleep(0)
+            # The victim has let others run since: it polls.
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            victim.kill()
+            assert asyncio.get_running_loop() is loop and asyncio.current_task() is task
+            while not victim.dead:  # its loop cancels what is left
+                eventlet.sleep(0)
+            assert asyncio.get_running_loop() is loop and asyncio.current_task() is task
+            await asyncio.sleep(0)
+            print("done")
+        asyncio.run(body())
+    """
+    assert run(order, script) == ["done"]
