@@ -294,9 +294,10 @@ impl Hub {
         0
     }
 
-    /// Seconds of the clock that timers go by.
-    fn clock(&self, py: Python<'_>) -> PyResult<f64> {
-        hub::with_hub(py, |engine| hub::seconds_of(engine.now()))
+    /// The clock that timers go by: `time.monotonic` itself, which programs compare it with.
+    #[classattr]
+    fn clock(py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(py.import("time")?.getattr("monotonic")?.unbind())
     }
 
     /// The hub's greenlet: the parent of green threads.
