@@ -186,7 +186,7 @@ fn report(py: Python<'_>, error: PyErr) -> PyResult<()> {
 #[pymethods]
 impl GreenPool {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(size=1000)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> GreenPool {
         let state = State {
             size: 0,
@@ -220,7 +220,7 @@ impl GreenPool {
     /// >>> import eventlet
     /// >>> eventlet.GreenPool().spawn(len, "tea").wait()
     /// 3
-    #[pyo3(signature = (function, /, *args, **kwargs))]
+    #[pyo3(signature = (function, *args, **kwargs))]
     fn spawn<'py>(
         slf: &Bound<'py, Self>,
         function: &Bound<'py, PyAny>,
@@ -249,7 +249,7 @@ impl GreenPool {
     /// >>> pool.waitall()
     /// >>> cups
     /// [0, 1, 2]
-    #[pyo3(signature = (function, /, *args, **kwargs))]
+    #[pyo3(signature = (function, *args, **kwargs))]
     fn spawn_n<'py>(
         slf: &Bound<'py, Self>,
         function: &Bound<'py, PyAny>,

@@ -9,6 +9,7 @@ mod context;
 mod functions;
 mod life;
 mod methods;
+mod named;
 
 use std::ffi::{c_int, c_void};
 use std::ptr;

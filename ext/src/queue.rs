@@ -166,7 +166,7 @@ fn shut_down(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl LightQueue {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> LightQueue {
         LightQueue::unset()
     }

@@ -197,7 +197,7 @@ fn start(
 /// >>> cups
 /// ['tea']
 #[pyfunction]
-#[pyo3(signature = (function, args, kwargs=None, /))]
+#[pyo3(signature = (function, args, kwargs=None))]
 fn start_new_thread(
     function: &Bound<'_, PyAny>,
     args: &Bound<'_, PyAny>,

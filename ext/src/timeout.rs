@@ -169,7 +169,7 @@ impl Timeout {
 #[pymethods]
 impl Timeout {
     #[new]
-    #[pyo3(signature = (*args, **_kwargs))]
+    #[pyo3(signature = (*args, **_kwargs), text_signature = "(seconds=None, exception=None)")]
     fn new(args: Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Timeout {
         let args = args.unbind();
         let state = State {

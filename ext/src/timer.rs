@@ -236,7 +236,7 @@ fn no_attribute(name: &str) -> PyErr {
 #[pymethods]
 impl Timer {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(seconds, cb, *args, **kw)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Timer {
         Timer::unset()
     }

@@ -28,8 +28,8 @@ def _asyncio_hub():
     return hub
 
 
-def spawn_for_awaitable(awaitable):
-    """Return a `GreenThread` whose result is that of *awaitable*: a coroutine, future or task.
+def spawn_for_awaitable(coroutine):
+    """Return a `GreenThread` whose result is that of *coroutine*, which may be a future or a task, too.
 
     The awaitable runs in the hub's asyncio loop. Killing the green thread cancels it; if it is
     cancelled otherwise, `wait()` raises GreenletExit, as for a green thread that was killed. Raises
@@ -47,7 +47,7 @@ def spawn_for_awaitable(awaitable):
     >>> eventlet.hubs.use_hub()
     """
     loop = _asyncio_hub().loop
-    future = asyncio.ensure_future(awaitable, loop=loop)
+    future = asyncio.ensure_future(coroutine, loop=loop)
     thread = greenthread.spawn(_result, future)
     thread.link(_cancel, future)
     return thread

@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{Call, context, is_green_thread, life_of, prepare};
+use super::{Call, context, is_green_thread, life_of, named, prepare};
 use crate::error::{self, Pending, Raised};
 use crate::greenlet::{self, Gr, Phase, Transfer};
 use crate::hub;
@@ -79,23 +79,12 @@ unsafe extern "C" fn sleep(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwn
     give(wanted.and_then(sleep_for).map(|()| Object::none()))
 }
 
-/// The function of `spawn(function, ...)`.
-fn function(count: ffi::Py_ssize_t, skip: ffi::Py_ssize_t, name: &str) -> error::Result<()> {
-    if count > skip {
-        return Ok(());
-    }
-    // SAFETY: the GIL is held.
-    let py = unsafe { Python::assume_attached() };
-    let text = format!(
-        "{name}() missing {} required positional argument(s)",
-        skip + 1 - count
-    );
-    Err(Raised::from_err(py, PyTypeError::new_err(text)))
-}
-
 unsafe extern "C" fn spawn(_: Ptr, args: *const Ptr, count: ffi::Py_ssize_t, kwnames: Ptr) -> Ptr {
+    if count < 1 {
+        // SAFETY: the arguments of this vectorcall.
+        return unsafe { named::call(spawn, "spawn", &["func"], args, count, kwnames) };
+    }
     let spawn = || {
-        function(count, 0, "spawn")?;
         // SAFETY: at least one argument.
         let function = unsafe { *args };
         // SAFETY: the arguments of this vectorcall; the first is the function.
@@ -120,8 +109,11 @@ unsafe extern "C" fn spawn_n(
     count: ffi::Py_ssize_t,
     kwnames: Ptr,
 ) -> Ptr {
+    if count < 1 {
+        // SAFETY: the arguments of this vectorcall.
+        return unsafe { named::call(spawn_n, "spawn_n", &["func"], args, count, kwnames) };
+    }
     let spawn = || {
-        function(count, 0, "spawn_n")?;
         // SAFETY: at least one argument.
         let function = unsafe { *args };
         // SAFETY: as above.
@@ -143,21 +135,15 @@ unsafe extern "C" fn spawn_n(
     give(spawn())
 }
 
+/// What `spawn_after` and `spawn_after_local` take before the function's arguments.
+const AFTER: &[&str] = &["seconds", "func"];
+
 fn after(
     args: *const Ptr,
     count: ffi::Py_ssize_t,
     kwnames: Ptr,
     local: bool,
 ) -> error::Result<Object> {
-    function(
-        count,
-        1,
-        if local {
-            "spawn_after_local"
-        } else {
-            "spawn_after"
-        },
-    )?;
     // SAFETY: at least two arguments.
     let delay = seconds(unsafe { *args })?;
     // SAFETY: as above.
@@ -191,6 +177,10 @@ unsafe extern "C" fn spawn_after(
     count: ffi::Py_ssize_t,
     kwnames: Ptr,
 ) -> Ptr {
+    if count < 2 {
+        // SAFETY: the arguments of this vectorcall.
+        return unsafe { named::call(spawn_after, "spawn_after", AFTER, args, count, kwnames) };
+    }
     give(after(args, count, kwnames, false))
 }
 
@@ -200,6 +190,19 @@ unsafe extern "C" fn spawn_after_local(
     count: ffi::Py_ssize_t,
     kwnames: Ptr,
 ) -> Ptr {
+    if count < 2 {
+        // SAFETY: the arguments of this vectorcall.
+        return unsafe {
+            named::call(
+                spawn_after_local,
+                "spawn_after_local",
+                AFTER,
+                args,
+                count,
+                kwnames,
+            )
+        };
+    }
     give(after(args, count, kwnames, true))
 }
 
@@ -336,6 +339,7 @@ fn _waits_for(g: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
 }
 
 const SLEEP_DOC: &std::ffi::CStr = c"sleep(seconds=0)
+--
 
 Let the other green threads run, and continue after *seconds* (float); 0: when each that is ready has run once.
 
@@ -344,21 +348,23 @@ May switch: yes. Raises RuntimeError in the hub for a positive time, TypeError f
 >>> import eventlet
 >>> eventlet.sleep(0.001)";
 
-const SPAWN_DOC: &std::ffi::CStr = c"spawn(function, *args, **kwargs) -> GreenThread
+const SPAWN_DOC: &std::ffi::CStr = c"spawn(func, *args, **kwargs)
+--
 
-Call function(*args, **kwargs) in a new green thread, in the hub's next turn.
+Call func(*args, **kwargs) in a new green thread, in the hub's next turn.
 
-May switch: no. The green thread's wait() gives the result.
+Returns the GreenThread, whose wait() gives the result. May switch: no.
 
 >>> import eventlet
 >>> eventlet.spawn(pow, 2, 10).wait()
 1024";
 
-const SPAWN_N_DOC: &std::ffi::CStr = c"spawn_n(function, *args, **kwargs) -> greenlet
+const SPAWN_N_DOC: &std::ffi::CStr = c"spawn_n(func, *args, **kwargs)
+--
 
 As spawn(), for results that nobody asks for. An exception is printed by the hub.
 
-May switch: no.
+Returns a greenlet. May switch: no.
 
 >>> import eventlet
 >>> cups = []
@@ -367,23 +373,23 @@ May switch: no.
 >>> cups
 ['tea']";
 
-const SPAWN_AFTER_DOC: &std::ffi::CStr =
-    c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread
+const SPAWN_AFTER_DOC: &std::ffi::CStr = c"spawn_after(seconds, func, *args, **kwargs)
+--
 
 As spawn(), *seconds* (float) from now. cancel() of the green thread takes it back until then.
 
-May switch: no. Raises TypeError if seconds is no number.
+Returns the GreenThread. May switch: no. Raises TypeError if seconds is no number.
 
 >>> import eventlet
 >>> eventlet.spawn_after(0.001, len, 'tea').wait()
 3";
 
-const SPAWN_AFTER_LOCAL_DOC: &std::ffi::CStr =
-    c"spawn_after_local(seconds, function, *args, **kwargs) -> GreenThread
+const SPAWN_AFTER_LOCAL_DOC: &std::ffi::CStr = c"spawn_after_local(seconds, func, *args, **kwargs)
+--
 
 As spawn_after(), unless the greenlet that calls this has ended by then.
 
-May switch: no.
+Returns the GreenThread. May switch: no.
 
 >>> import eventlet
 >>> eventlet.greenthread.spawn_after_local(0.001, len, 'tea').wait()

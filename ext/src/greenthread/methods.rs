@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::ptr;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -38,21 +39,28 @@ unsafe extern "C" fn wait(slf: Ptr, _: Ptr) -> Ptr {
     give(life::wait(py, Gr::from_ptr(slf)))
 }
 
-/// `(function, *args, **kwargs)` of a call.
-fn link_of(py: Python<'_>, args: Ptr, kwargs: Ptr) -> PyResult<Link> {
+/// `(func, *args, **kwargs)` of a call of the method `name`.
+fn link_of(py: Python<'_>, name: &str, args: Ptr, kwargs: Ptr) -> PyResult<Link> {
     let args = bound(py, args).cast_into::<PyTuple>()?;
-    if args.is_empty() {
-        return Err(pyo3::exceptions::PyTypeError::new_err(
-            "missing 1 required positional argument: 'func'",
-        ));
-    }
     let kwargs = if kwargs.is_null() {
         PyDict::new(py)
     } else {
-        bound(py, kwargs).cast_into::<PyDict>()?
+        bound(py, kwargs).cast_into::<PyDict>()?.copy()?
+    };
+    let function = match args.iter().next() {
+        Some(function) => function,
+        None => {
+            let named = kwargs.get_item("func")?.ok_or_else(|| {
+                PyTypeError::new_err(format!(
+                    "{name}() missing 1 required positional argument: 'func'"
+                ))
+            })?;
+            kwargs.del_item("func")?;
+            named
+        }
     };
     Ok(Link {
-        function: args.get_item(0)?.into(),
+        function: function.into(),
         args: args.get_slice(1, args.len()).into_any().into(),
         kwargs: kwargs.into_any().into(),
     })
@@ -61,7 +69,7 @@ fn link_of(py: Python<'_>, args: Ptr, kwargs: Ptr) -> PyResult<Link> {
 unsafe extern "C" fn link(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
     with_python(|py| {
         let me = Gr::from_ptr(slf);
-        let link = link_of(py, args, kwargs)?;
+        let link = link_of(py, "link", args, kwargs)?;
         let finished = life_of(me).outcome.borrow().is_some();
         if finished && life_of(me).links.borrow().is_empty() && me.get().phase.get() == Phase::Dead
         {
@@ -78,7 +86,7 @@ unsafe extern "C" fn link(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
 
 unsafe extern "C" fn unlink(slf: Ptr, args: Ptr, kwargs: Ptr) -> Ptr {
     with_python(|py| {
-        let wanted = link_of(py, args, kwargs)?;
+        let wanted = link_of(py, "unlink", args, kwargs)?;
         let links = &life_of(Gr::from_ptr(slf)).links;
         let count = links.borrow().len();
         for index in 0..count {
@@ -132,7 +140,7 @@ unsafe extern "C" fn main(slf: Ptr, args: Ptr) -> Ptr {
     let parsed = || -> PyResult<super::Call> {
         let args = bound(py, args).cast_into::<PyTuple>()?;
         if args.len() != 3 {
-            return Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            return Err(PyTypeError::new_err(format!(
                 "main() takes 3 positional arguments: function, args, kwargs ({} given)",
                 args.len()
             )));
@@ -203,6 +211,7 @@ unsafe extern "C" fn get_exit_funcs(slf: Ptr, _: *mut std::ffi::c_void) -> Ptr {
 
 /// The type's documentation.
 pub const DOC: &CStr = c"GreenThread(parent)
+--
 
 A greenlet whose result can be waited for; spawn() makes them.
 
@@ -250,7 +259,8 @@ pub fn tables() -> &'static mut Tables {
                 c"wait",
                 ffi::PyMethodDefPointer { PyCFunction: wait },
                 ffi::METH_NOARGS,
-                c"wait()
+                c"wait($self, /)
+--
 
 Return what the green thread's function returned, or raise what it raised; any number of times.
 
@@ -264,7 +274,9 @@ May switch: yes, until it has ended.
                 c"link",
                 ffi::PyMethodDefPointer { PyCFunctionWithKeywords: link },
                 keywords,
-                c"link(func, *args, **kwargs)
+                c"link($self, func, *args, **kwargs)
+--
+
 
 Call func(green_thread, *args, **kwargs) when the green thread ends, in it; at once if it has ended.
 
@@ -281,9 +293,10 @@ May switch: if it has ended and func does. Links run in the order in which they 
                 c"unlink",
                 ffi::PyMethodDefPointer { PyCFunctionWithKeywords: unlink },
                 keywords,
-                c"unlink(func, *args, **kwargs) -> bool
+                c"unlink($self, func, *args, **kwargs)
+--
 
-Undo the link that was made with equal arguments; False if there is none. May switch: no.
+Undo the link that was made with equal arguments and return True; False if there is none. May switch: no.
 
 >>> import eventlet
 >>> eventlet.spawn(len, 'tea').unlink(print)
@@ -293,7 +306,8 @@ False",
                 c"kill",
                 ffi::PyMethodDefPointer { PyCFunction: kill },
                 ffi::METH_VARARGS,
-                c"kill(*throw_args)
+                c"kill($self, *throw_args)
+--
 
 Raise GreenletExit (or throw_args, as raise takes them) in the green thread, at once. One that has not started
 never will. wait() raises the exception afterwards.
@@ -310,7 +324,8 @@ True",
                 c"cancel",
                 ffi::PyMethodDefPointer { PyCFunction: cancel },
                 ffi::METH_VARARGS,
-                c"cancel(*throw_args)
+                c"cancel($self, *throw_args)
+--
 
 Kill the green thread if it has not started yet. May switch: yes.
 
@@ -324,7 +339,8 @@ True",
                 c"main",
                 ffi::PyMethodDefPointer { PyCFunction: main },
                 ffi::METH_VARARGS,
-                c"main(function, args, kwargs)
+                c"main($self, function, args, kwargs, /)
+--
 
 Call function(*args, **kwargs) here, keep its result for wait(), and run the links. May switch: if it does.",
             ),
@@ -332,7 +348,8 @@ Call function(*args, **kwargs) here, keep its result for wait(), and run the lin
                 c"_resolve_links",
                 ffi::PyMethodDefPointer { PyCFunction: resolve_links },
                 ffi::METH_NOARGS,
-                c"_resolve_links()
+                c"_resolve_links($self, /)
+--
 
 Run the links that have not run yet. May switch: if they do.",
             ),

@@ -1,4 +1,4 @@
-//! `select(rlist, wlist, xlist, timeout)`, over poll(2): no limit on the numbers of descriptors.
+//! `select(read_list, write_list, error_list, timeout)`, over poll(2): no limit on the numbers of descriptors.
 
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -11,17 +11,17 @@ const READABLE: i16 = libc::POLLIN | libc::POLLHUP | libc::POLLERR;
 const WRITABLE: i16 = libc::POLLOUT | libc::POLLERR;
 const EXCEPTIONAL: i16 = libc::POLLPRI;
 
-/// `select(rlist, wlist, xlist, timeout=None, /)`: wait until a descriptor is ready; returns the ready objects of the
-/// three lists, all of them. *timeout*: seconds, None waits for ever, 0 only asks. *May switch: yes.*
+/// `select(read_list, write_list, error_list, timeout=None)`: wait until a descriptor is ready; returns the ready
+/// objects of the three lists, all of them. *timeout*: seconds, None waits for ever, 0 only asks. *May switch: yes.*
 ///
 /// Raises TypeError, ValueError for a negative timeout or descriptor, OSError for one that is closed, also meanwhile.
 #[pyfunction]
-#[pyo3(signature = (rlist, wlist, xlist, timeout=None, /))]
+#[pyo3(signature = (read_list, write_list, error_list, timeout=None))]
 pub fn select<'py>(
     py: Python<'py>,
-    rlist: &Bound<'py, PyAny>,
-    wlist: &Bound<'py, PyAny>,
-    xlist: &Bound<'py, PyAny>,
+    read_list: &Bound<'py, PyAny>,
+    write_list: &Bound<'py, PyAny>,
+    error_list: &Bound<'py, PyAny>,
     timeout: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
     let seconds = seconds(timeout, 1.0, "timeout must be a float or None")?;
@@ -31,9 +31,9 @@ pub fn select<'py>(
     let mut fds = Vec::new();
     let mut objects = Vec::new();
     let kinds = [
-        (rlist, libc::POLLIN, READABLE),
-        (wlist, libc::POLLOUT, WRITABLE),
-        (xlist, libc::POLLPRI, EXCEPTIONAL),
+        (read_list, libc::POLLIN, READABLE),
+        (write_list, libc::POLLOUT, WRITABLE),
+        (error_list, libc::POLLPRI, EXCEPTIONAL),
     ];
     for (index, (list, events, _)) in kinds.iter().enumerate() {
         // A list that `fileno()` changes is read as it then is.

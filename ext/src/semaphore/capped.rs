@@ -49,7 +49,7 @@ impl CappedSemaphore {
 #[pymethods]
 impl CappedSemaphore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(count, limit)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> CappedSemaphore {
         CappedSemaphore {
             bounds: GilCell::new(None),

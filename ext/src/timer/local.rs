@@ -45,7 +45,7 @@ impl LocalTimer {
 #[pymethods]
 impl LocalTimer {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(seconds, cb, *args, **kw)")]
     fn new(
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
