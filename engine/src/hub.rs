@@ -10,10 +10,10 @@
 //! 2. what the kernel reported, and mail from other threads.
 //!
 //! A batch is fixed when it begins: what is added meanwhile waits for the next turn, so that nobody
-//! starves. The kernel is asked when there is nothing else to do, and at the latest after
-//! [`POLL_EVERY`] items if anybody waits for a descriptor, but not twice without a first batch in
-//! between: descriptors may be ready at every poll. The clock is read once per turn, and only if
-//! there are timers.
+//! starves. The kernel is asked when there is nothing else to do and, if anybody waits for a
+//! descriptor, before the turn that comes [`POLL_EVERY`] items or [`POLL_AFTER`] later; but not twice
+//! without a first batch in between: descriptors may be ready at every poll. The clock is read once per
+//! turn, and only if there are timers or somebody waits for a descriptor.
 
 mod outer;
 
@@ -33,6 +33,12 @@ pub use crate::timers::Key as TimerKey;
 
 /// So many items are handed out at most before the kernel is asked again.
 pub const POLL_EVERY: usize = 64;
+
+/// So much time has passed at most since the first turn after a poll when another turn begins without one.
+///
+/// A poll takes about a hundredth of it. Sixty-four items that compute for a while would take longer than those who
+/// wait for a descriptor should.
+pub const POLL_AFTER: Duration = Duration::from_micros(50);
 
 /// Everything that waits or is ready in one thread.
 ///
@@ -69,6 +75,8 @@ pub struct Hub<T> {
     since_poll: usize,
     /// The kernel gave so much that it would be asked again at once. The first batch comes before that.
     flooded: bool,
+    /// When the first turn since the kernel was asked has begun, if anybody waited for a descriptor then.
+    polled: Option<Instant>,
     timers: Timers<T>,
     reactor: Reactor<T>,
     inbox: Arc<Inbox<T>>,
@@ -116,6 +124,7 @@ impl<T> Hub<T> {
             io: VecDeque::new(),
             since_poll: 0,
             flooded: false,
+            polled: None,
             timers: Timers::new(),
             reactor,
             inbox,
@@ -426,7 +435,11 @@ impl<T> Hub<T> {
     /// Begins a turn, if anything is ready and the kernel need not be asked before.
     #[inline(always)]
     fn begin_turn(&mut self) -> bool {
-        if !self.timers.is_empty() || self.since_poll >= POLL_EVERY || self.inbox.has_mail() {
+        if !self.timers.is_empty()
+            || self.since_poll >= POLL_EVERY
+            || self.inbox.has_mail()
+            || (self.reactor.waiting() > 0 && !self.ready.is_empty())
+        {
             return self.begin_busy_turn();
         }
         self.batch = self.ready.len();
@@ -437,14 +450,27 @@ impl<T> Hub<T> {
     /// The rest of `begin_turn`: there are timers or mail, or it may be time to ask the kernel.
     #[inline(never)]
     fn begin_busy_turn(&mut self) -> bool {
+        let waited_for = self.reactor.waiting() > 0;
+        let busy = !self.ready.is_empty() || !self.timers.is_empty();
+        let now = if busy && (waited_for || !self.timers.is_empty()) {
+            self.clock.now()
+        } else {
+            Instant::from_nanos(0) // nobody looks at it
+        };
         if self.since_poll >= POLL_EVERY && !mem::take(&mut self.flooded) {
-            if self.reactor.waiting() > 0 || self.is_turn_over() {
+            if waited_for || self.is_turn_over() {
                 return false;
             }
             self.since_poll = 0; // there is nothing to ask for
         }
+        if busy && waited_for {
+            let polled = *self.polled.get_or_insert(now);
+            if now.saturating_since(polled) >= POLL_AFTER {
+                return false;
+            }
+        }
         if !self.timers.is_empty() {
-            self.take_due();
+            self.timers.take_due(now, &mut self.ready);
         }
         if self.inbox.has_mail() {
             self.take_mail();
@@ -452,12 +478,6 @@ impl<T> Hub<T> {
         self.batch = self.ready.len();
         self.since_poll += self.batch + self.io.len();
         self.batch > 0 || !self.io.is_empty()
-    }
-
-    /// Appends the timers that are due to the first batch.
-    fn take_due(&mut self) {
-        let now = self.clock.now();
-        self.timers.take_due(now, &mut self.ready);
     }
 
     /// Appends what other threads have sent to the second batch.
@@ -592,6 +612,7 @@ impl<T> Hub<T> {
         if self.inbox.has_mail() {
             self.take_mail();
         }
+        self.polled = None;
         self.since_poll = self.batch + self.io.len();
         self.flooded = self.since_poll >= POLL_EVERY;
         ended.map(drop)

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "forks by hand")]
 
 use eventlet::clock::{Clock, Instant};
-use eventlet::hub::{Hub, POLL_EVERY, TimerKey, Wait};
+use eventlet::hub::{Hub, POLL_AFTER, POLL_EVERY, TimerKey, Wait};
 use eventlet::reactor::{Backend, Interest};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -176,6 +176,46 @@ fn descriptors_that_are_always_ready_starve_neither_wakes_nor_timers() {
             let waited = before(&mut hub, &file, busy, "timer");
             assert!(waited <= busy + 1, "after {waited}"); // one is None
         }
+    }
+}
+
+#[test]
+fn who_computes_for_long_does_not_keep_descriptors_waiting() {
+    for &backend in backends() {
+        let (mut hub, clock) = still(backend);
+        let file = regular();
+        let descriptor = file.as_raw_fd();
+        hub.watch(descriptor, Interest::Read, "file")
+            .expect("watches");
+        hub.wake("worker");
+        for _ in 0..3 {
+            assert_eq!(hub.next(), Some("worker"));
+            clock.advance(POLL_AFTER / 4);
+            hub.wake("worker");
+        }
+        assert_eq!(hub.next(), Some("worker"), "just within the time");
+        clock.advance(POLL_AFTER / 4);
+        hub.wake("worker");
+        assert_eq!(hub.next(), None, "the kernel is to be asked");
+        assert_eq!(hub.next(), None, "and is not forgotten");
+        poll(&mut hub);
+        assert_eq!(hub.next(), Some("file"));
+        // A first batch comes between two polls, however long that takes.
+        hub.watch(descriptor, Interest::Read, "file")
+            .expect("watches");
+        clock.advance(2 * POLL_AFTER);
+        assert_eq!(hub.next(), Some("worker"));
+        hub.at(hub.now(), "timer");
+        clock.advance(POLL_AFTER);
+        assert_eq!(hub.next(), None, "due timers are something to do as well");
+        poll(&mut hub);
+        assert_eq!(hub.next(), Some("file"));
+        clock.advance(2 * POLL_AFTER);
+        assert_eq!(
+            all(&mut hub),
+            ["timer"],
+            "nobody waits for the kernel any more"
+        );
     }
 }
 
@@ -535,6 +575,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u64..20).prop_map(Step::At),
         2 => any::<usize>().prop_map(Step::Cancel),
         3 => (0_u64..10).prop_map(Step::Advance),
+        1 => (0_u64..60_000).prop_map(Step::Advance),
         3 => Just(Step::Watch),
         1 => any::<usize>().prop_map(Step::Unwatch),
         2 => Just(Step::Send),
@@ -558,6 +599,8 @@ struct Model {
     since_poll: usize,
     /// The last poll gave so much that the next would be due before the next turn, which must come first.
     flooded: bool,
+    /// When the first turn since the last poll began with somebody waiting.
+    polled: Option<u64>,
 }
 
 impl Model {
@@ -568,6 +611,13 @@ impl Model {
                     return None;
                 }
                 self.since_poll = 0; // with nobody waiting there was nothing to ask
+            }
+            let busy = !self.woken.is_empty() || !self.timers.is_empty();
+            if busy && !self.waiting.is_empty() {
+                let polled = *self.polled.get_or_insert(self.now);
+                if u128::from(self.now - polled) >= POLL_AFTER.as_nanos() {
+                    return None;
+                }
             }
             self.first.extend(self.woken.drain(..));
             let mut due: Vec<_> = self
@@ -594,6 +644,7 @@ impl Model {
         self.second.extend(self.waiting.drain(..));
         self.second.extend(self.mail.drain(..));
         self.since_poll = 0;
+        self.polled = None;
         self.flooded = self.first.len() + self.second.len() >= POLL_EVERY;
     }
 }

@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 import eventlet
 import greenlet
@@ -78,6 +79,37 @@ def test_busy_green_threads_do_not_starve_a_socket():
         for g in spinners:
             g.wait()
     assert seen == [b"x"]
+
+
+def test_who_computes_between_yields_does_not_keep_a_socket_waiting():
+    """A system call is spread over many short steps, but not over long ones."""
+    left, right = socket.socketpair()
+    steps, seen = [], []
+
+    def reader():
+        for _ in range(5):
+            hubs.trampoline(left.fileno(), read=True, timeout=20)
+            seen.append((left.recv(1), len(steps)))
+
+    def compute():
+        while len(seen) < 5:
+            until = time.perf_counter() + 0.001
+            while time.perf_counter() < until:
+                pass
+            steps.append(None)
+            if len(steps) % 10 == 0:
+                right.send(b"x")
+            eventlet.sleep(0)
+
+    threads = [eventlet.spawn(compute) for _ in range(3)]
+    threads.append(eventlet.spawn(reader))
+    for thread in threads:
+        thread.wait()
+    left.close()
+    right.close()
+    assert [data for data, _ in seen] == [b"x"] * 5
+    # Each turn of the three takes longer than the kernel may be left alone.
+    assert all(count - 10 * number < 7 for number, (_, count) in enumerate(seen, 1)), seen
 
 
 def test_a_busy_socket_does_not_starve_timers():
