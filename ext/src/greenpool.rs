@@ -310,10 +310,16 @@ impl GreenPool {
         Ok((-self.places(py)?.get().surplus(py)).max(0))
     }
 
-    /// How many members may run.
+    /// How many members may run. Setting it changes no place: who does that gives or takes those of `sem`, as Celery's
+    /// pool does. `resize` does both.
     #[getter]
     fn size(&self, py: Python<'_>) -> i64 {
         self.state.with(py, |state| state.size)
+    }
+
+    #[setter]
+    fn set_size(&self, py: Python<'_>, size: i64) {
+        self.state.with(py, |state| state.size = size);
     }
 
     /// The semaphore of free places.

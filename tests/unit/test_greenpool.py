@@ -228,6 +228,44 @@ def test_resize():
         pool.resize("many")
 
 
+def test_resize_lets_in_who_waits():
+    pool, done, log = GreenPool(1), Event(), []
+    pool.spawn_n(done.wait)
+    eventlet.spawn_n(pool.spawn_n, log.append, "tea")
+    eventlet.sleep()
+    assert (pool.waiting(), log) == (1, [])
+    pool.resize(2)
+    eventlet.sleep()
+    eventlet.sleep()
+    assert (pool.waiting(), log) == (0, ["tea"])
+    done.send()
+    pool.waitall()
+    assert pool.free() == 2
+
+
+def test_size_and_places_by_hand():
+    """How Celery's pool grows and shrinks (worker autoscale, `pool_grow`)."""
+    pool, done, log = GreenPool(1), Event(), []
+    pool.spawn_n(done.wait)
+    eventlet.spawn_n(pool.spawn_n, log.append, "tea")
+    eventlet.sleep()
+    pool.size = 2
+    pool.sem.release()
+    eventlet.sleep()
+    eventlet.sleep()
+    assert (pool.size, log, pool.waiting()) == (2, ["tea"], 0)
+    pool.sem.counter -= 1
+    pool.size = 1
+    assert pool.free() == 0
+    done.send()
+    pool.waitall()
+    assert (pool.size, pool.free(), pool.running()) == (1, 1, 0)
+    with pytest.raises(TypeError):
+        pool.size = "many"
+    with pytest.raises(AttributeError):
+        del pool.size
+
+
 @pytest.mark.parametrize("kind", [GreenPool, GreenPile])
 def test_the_size_is_checked(kind):
     kind(0)
