@@ -21,6 +21,7 @@ CLIENTS = {
     "dnspython": ("dns", servers.dnsmasq),
     "requests": ("requests", servers.http),
     "urllib3": ("urllib3", servers.http),
+    "celery": ("celery", servers.redis),
 }
 
 
