@@ -13,7 +13,7 @@ from _imp import acquire_lock, release_lock
 
 from greenlet import _core
 
-from eventlet.support.imports import after_import
+from eventlet.support.imports import after_import, made_by
 from eventlet.support.patches import Patches
 
 __all__ = ["inject", "import_patched", "monkey_patch", "is_monkey_patched"]
@@ -55,6 +55,9 @@ _IN_PLACE = {
         ("raise_signal", "_signal", "raise_signal"),
     ),
 }
+
+# What the names of unpatched copies begin with.
+_ORIGINAL = "__original_module_"
 
 # Modules that an unpatched copy of a module must find unpatched, too.
 _ORIGINAL_NEEDS = {
@@ -238,14 +241,14 @@ def _original_patch_function(func, *module_names):
 def original(modname):
     """Return an unpatched copy of the module *modname*, whether or not it has been patched.
 
-    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``; no redirection
-    reaches the builtin functions in it. Its locks are those of the interpreter, which let other green
-    threads run where a hub does. Raises ImportError.
+    The copy is a module of its own, in ``sys.modules`` as ``__original_module_<name>``, and can be
+    imported by that name; no redirection reaches the builtin functions in it. Its locks are those of
+    the interpreter, which let other green threads run where a hub does. Raises ImportError.
 
     >>> original('time').sleep is original('time').sleep
     True
     """
-    key = "__original_module_" + modname
+    key = _ORIGINAL + modname
     if key not in sys.modules:
         needs = {name: original(name) for name in _ORIGINAL_NEEDS.get(modname, ())}
         saver = SysModulesSaver([modname, *needs])
@@ -262,6 +265,10 @@ def original(modname):
                 names[name] = _core.private_copy(value)
         sys.modules[key] = module
     return sys.modules[key]
+
+
+# `import __original_module_threading` is what OpenStack's services do after they have patched.
+made_by(_ORIGINAL, original)
 
 
 def monkey_patch(**on):

@@ -468,6 +468,59 @@ def test_threads_of_the_original_module_can_be_joined(early):
     assert run(script) == ["joined"]
 
 
+@pytest.mark.parametrize("patch", ["", "eventlet.monkey_patch()"])
+def test_originals_can_be_imported(patch):
+    script = f"""
+        import eventlet.patcher, sys, threading
+        {patch}
+        import __original_module_threading as copy
+        import __original_module_http.client
+        print(copy is eventlet.patcher.original("threading") is not threading)
+        print(copy.__name__, copy.__spec__.name, copy.Thread.__module__)
+        print(sys.modules["__original_module_http.client"].HTTPConnection.__module__)
+        try:
+            import __original_module_tea
+        except ImportError as error:
+            print(error, "__original_module_tea" in sys.modules)
+        import copy as unharmed
+        print(unharmed.copy([1]))
+    """
+    expected = "True threading threading threading http.client No module named 'tea' False [1]"
+    assert run(script) == expected.split()
+
+
+def test_what_openstack_does_after_patching():
+    """Nova, Cinder, Neutron and others give the copy of `threading` the patched one's threads."""
+    script = """
+        import eventlet, logging, sys
+        eventlet.monkey_patch()
+        import __original_module_threading as orig_threading
+        import threading
+        orig_threading.current_thread.__globals__["_active"] = threading._active
+        main = threading.main_thread()
+        print(orig_threading.current_thread() is threading.current_thread() is main)
+        logging.basicConfig(stream=sys.stdout, format="%(threadName)s %(message)s")
+
+        def tea():
+            logging.warning("tea")
+            return threading.current_thread()
+
+        green = threading.Thread(target=tea, name="green")
+        green.start()
+        green.join()
+        native = orig_threading.Thread(target=tea, name="native")
+        native.start()
+        native.join()
+        print(eventlet.spawn(tea).wait() is not main, threading.active_count())
+        print(orig_threading.current_thread() is threading.current_thread() is main)
+    """
+    first, green, native, other, *last = " ".join(run(script)).split(" tea ")
+    assert first == "True green"
+    assert (green, native.split("-")[0]) == ("native", "GreenThread")
+    assert other == "True 1 True"
+    assert last == []
+
+
 def test_original_of_an_unknown_module():
     with pytest.raises(ImportError):
         patcher.original("no_such_module_at_all")

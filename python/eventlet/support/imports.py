@@ -1,6 +1,7 @@
-"""`after_import`: act on a module when a program imports it, which may be never."""
+"""Acting on a module when a program imports it, which may be never: `after_import`, `made_by`."""
 
 import sys
+from importlib.machinery import ModuleSpec
 
 
 class _Loader:
@@ -71,3 +72,40 @@ def after_import(name, function):
             sys.meta_path.remove(_finder)
 
     return forget
+
+
+class _Maker:
+    """A finder and loader for modules that a function makes."""
+
+    def __init__(self, prefix, function):
+        self._prefix = prefix
+        self._function = function
+
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name.startswith(self._prefix) else None
+
+    def create_module(self, spec):
+        module = self._function(spec.name[len(self._prefix) :])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        # It is complete, and stays what it says of itself.
+        module.__spec__ = module.__spec__.loader_state
+
+
+def made_by(prefix, function):
+    """Have ``import <prefix><name>`` give the module *function(name)*. May switch: no.
+
+    *function* raises ImportError where there is none. Returns a function without arguments that
+    takes this back.
+
+    >>> forget = made_by('__tea_', sys.modules.__getitem__)
+    >>> import __tea_sys
+    >>> __tea_sys is sys
+    True
+    >>> forget()
+    """
+    maker = _Maker(prefix, function)
+    sys.meta_path.insert(0, maker)  # packages find their modules themselves where nobody else does
+    return lambda: sys.meta_path.remove(maker)
