@@ -1,8 +1,10 @@
 """`eventlet.green.profile`: every green thread has calls and times of its own."""
 
 import pstats
+import sys
 
 import eventlet
+import eventlet.patcher
 import pytest
 from eventlet.green import profile
 
@@ -82,3 +84,72 @@ def test_run_and_runctx(capsys, tmp_path):
     path = tmp_path / "stats"
     profile.run("import eventlet; eventlet.sleep(0)", str(path))
     assert pstats.Stats(str(path)).total_calls > 0
+
+
+def test_timings_are_summed_up_after_a_run():
+    profiler = profile.Profile(timer=clock, bias=0)
+    assert profiler.runcall(both) is None
+    assert figures(profiler, "work") == (4, 22.0, 22.0)
+    assert profiler.runctx("napping(0.5)", {"napping": napping}, {}) is profiler
+    assert figures(profiler, "work") == (6, 23.0, 23.0)
+    with pytest.raises(ZeroDivisionError):
+        profiler.runctx("1 / 0", {}, {})
+    assert figures(profiler, "work") == (6, 23.0, 23.0)
+
+
+def test_start_and_stop():
+    profiler = profile.Profile(timer=clock, bias=0)
+    profiler.runcall(napping, 1.0)
+
+    def begin():
+        profiler.start("tea")  # and its callers return without having been called
+
+    begin()
+    assert profiler.running and sys.getprofile() is not None
+    profiler.start("again")
+    both()
+    profiler.stop()
+    assert not profiler.running and sys.getprofile() is None
+    assert figures(profiler, "work") == (4, 22.0, 22.0)  # what was before is forgotten
+    assert ("profile", 0, "tea") in profiler.timings
+    assert ("profile", 0, "again") not in profiler.timings
+
+
+def test_the_profiler_as_profile_function():
+    profiler = profile.Profile(timer=clock, bias=0)
+    sys.setprofile(profiler)
+    try:
+        napping(2.0)
+    finally:
+        sys.setprofile(None)
+    profiler.TallyTimings()
+    assert figures(profiler, "work") == (2, 4.0, 4.0)
+
+
+def test_what_swift_does(monkeypatch, tmp_path):
+    """Its xprofile middleware puts methods of its own into the class, so that calls accumulate."""
+
+    def setup(self):
+        self._has_setup = True
+        self.cur = None
+        self.timings = {}
+        self.current_tasklet = eventlet.getcurrent()
+        self.thread_id = eventlet.patcher.original("_thread").get_ident()
+        self.simulate_call("profiler")
+
+    def runcall(self, func, *args, **kw):
+        if not getattr(self, "_has_setup", False):
+            self._setup()
+        try:
+            return self.base.runcall(self, func, *args, **kw)
+        finally:
+            self.TallyTimings()
+
+    monkeypatch.setattr(profile.Profile, "_setup", setup)
+    monkeypatch.setattr(profile.Profile, "runcall", runcall)
+    profiler = profile.Profile(timer=clock, bias=0)
+    for number in (1, 2, 3):
+        profiler.runcall(both)
+        assert figures(profiler, "work") == (4 * number, 22.0 * number, 22.0 * number)
+    profiler.dump_stats(str(tmp_path / "stats"))
+    assert pstats.Stats(str(tmp_path / "stats")).total_calls > 12
