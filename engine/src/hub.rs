@@ -13,7 +13,7 @@
 //! starves. The kernel is asked when there is nothing else to do and, if anybody waits for a
 //! descriptor, before the turn that comes [`POLL_EVERY`] items or [`POLL_AFTER`] later; but not twice
 //! without a first batch in between: descriptors may be ready at every poll. The clock is read once per
-//! turn, and only if there are timers or somebody waits for a descriptor.
+//! turn if there are timers, and in some turns if somebody waits for a descriptor ([`POLL_AFTER`]).
 
 mod outer;
 
@@ -34,10 +34,11 @@ pub use crate::timers::Key as TimerKey;
 /// So many items are handed out at most before the kernel is asked again.
 pub const POLL_EVERY: usize = 64;
 
-/// So much time has passed at most since the first turn after a poll when another turn begins without one.
+/// The kernel is asked again when so much time has passed since the first turn after it was asked.
 ///
-/// A poll takes about a hundredth of it. Sixty-four items that compute for a while would take longer than those who
-/// wait for a descriptor should.
+/// A poll takes about a hundredth of it; sixty-four items that compute for a while would take longer than those who
+/// wait for a descriptor should. The clock is looked at before the second, third and fifth turn, and every eighth:
+/// where turns are long it is noticed soon, and where they are short it costs little.
 pub const POLL_AFTER: Duration = Duration::from_micros(50);
 
 /// Everything that waits or is ready in one thread.
@@ -77,6 +78,8 @@ pub struct Hub<T> {
     flooded: bool,
     /// When the first turn since the kernel was asked has begun, if anybody waited for a descriptor then.
     polled: Option<Instant>,
+    /// Turns that have begun since the kernel was asked while anybody waited for a descriptor.
+    turns: usize,
     timers: Timers<T>,
     reactor: Reactor<T>,
     inbox: Arc<Inbox<T>>,
@@ -125,6 +128,7 @@ impl<T> Hub<T> {
             since_poll: 0,
             flooded: false,
             polled: None,
+            turns: 0,
             timers: Timers::new(),
             reactor,
             inbox,
@@ -451,25 +455,26 @@ impl<T> Hub<T> {
     #[inline(never)]
     fn begin_busy_turn(&mut self) -> bool {
         let waited_for = self.reactor.waiting() > 0;
-        let busy = !self.ready.is_empty() || !self.timers.is_empty();
-        let now = if busy && (waited_for || !self.timers.is_empty()) {
-            self.clock.now()
-        } else {
-            Instant::from_nanos(0) // nobody looks at it
-        };
         if self.since_poll >= POLL_EVERY && !mem::take(&mut self.flooded) {
             if waited_for || self.is_turn_over() {
                 return false;
             }
             self.since_poll = 0; // there is nothing to ask for
         }
-        if busy && waited_for {
-            let polled = *self.polled.get_or_insert(now);
-            if now.saturating_since(polled) >= POLL_AFTER {
-                return false;
+        let mut now = None;
+        if waited_for && !(self.ready.is_empty() && self.timers.is_empty()) {
+            if self.turns % 8 == 0 || self.turns.is_power_of_two() {
+                let looked = self.clock.now();
+                let polled = *self.polled.get_or_insert(looked);
+                if looked.saturating_since(polled) >= POLL_AFTER {
+                    return false;
+                }
+                now = Some(looked);
             }
+            self.turns += 1;
         }
         if !self.timers.is_empty() {
+            let now = now.unwrap_or_else(|| self.clock.now());
             self.timers.take_due(now, &mut self.ready);
         }
         if self.inbox.has_mail() {
@@ -613,6 +618,7 @@ impl<T> Hub<T> {
             self.take_mail();
         }
         self.polled = None;
+        self.turns = 0;
         self.since_poll = self.batch + self.io.len();
         self.flooded = self.since_poll >= POLL_EVERY;
         ended.map(drop)
