@@ -15,6 +15,11 @@ def python(script):
     return [sys.executable, "-c", textwrap.dedent(script)]
 
 
+def held():
+    """A process that ends when its standard input is closed."""
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+
+
 def alongside(function, *args, **kwargs):
     g = eventlet.spawn(function, *args, **kwargs)
     eventlet.sleep(0)
@@ -65,17 +70,21 @@ def test_wait_with_a_timeout():
 
 
 def test_communicate_with_a_timeout_can_be_repeated():
-    p = subprocess.Popen(
-        python("import time; input(); time.sleep(0.05); print('tea')"), stdin=-1, stdout=-1
-    )
+    here, there = os.pipe()
+    program = python(f"import os; input(); os.read({here}, 1); print('tea')")
+    p = subprocess.Popen(program, stdin=-1, stdout=-1, pass_fds=[here])
     with pytest.raises(std.TimeoutExpired):
         p.communicate(b"\n", timeout=0.001)
+    os.write(there, b"x")
     assert p.communicate() == (b"tea\n", None)
+    os.close(here)
+    os.close(there)
 
 
 def test_many_wait_for_one_process():
-    p = subprocess.Popen(["sleep", "0.02"])
+    p = held()
     waiters = [alongside(p.wait) for _ in range(3)]
+    p.stdin.close()
     assert [g.wait() for g in waiters] == [0, 0, 0]
 
 
@@ -144,8 +153,9 @@ def test_descriptors_are_passed_on():
 
 
 def test_killed_waiter_leaves_the_process():
-    p = subprocess.Popen(["sleep", "0.02"])
+    p = held()
     alongside(p.wait).kill()
+    p.stdin.close()
     assert p.wait() == 0
 
 
@@ -159,30 +169,36 @@ def test_without_pidfds(monkeypatch):
         "wait_child",
         lambda *a, f=_core.wait_child: f(*a[:2], a[2] | os.WSTOPPED, *a[3:]),
     )
-    p = subprocess.Popen(["sleep", "0.02"])
+    p = held()
     with pytest.raises(std.TimeoutExpired):
         p.wait(0.001)
-    assert alongside(p.wait).wait() == 0
+    g = alongside(p.wait)
+    p.stdin.close()
+    assert g.wait() == 0
 
 
 def test_patched_popen_is_the_standard_one():
     script = """
-        import subprocess
+        import os, subprocess
         from subprocess import Popen
         class Mine(Popen): pass
         import eventlet
         eventlet.monkey_patch()
-        ticks = []
-        def tick():
-            while True:
-                ticks.append(1); eventlet.sleep(0)
-        eventlet.spawn(tick)
+
+        def child(kind, command, **options):
+            # It goes on when another green thread has had its turns, which it has if nobody blocks.
+            read, write = os.pipe()
+            process = kind("read line; " + command, shell=True, stdin=read, **options)
+            def go_on():
+                for _ in range(3):
+                    eventlet.sleep(0)
+                os.write(write, b"x\\n")
+            eventlet.spawn(go_on)
+            return process
+
         for kind in (Popen, Mine, subprocess.Popen):
-            before = len(ticks)
-            out = kind("sleep 0.01; echo tea", shell=True, stdout=subprocess.PIPE).communicate()
-            print(out, len(ticks) > before + 1)
-        before = len(ticks)
-        print(Popen(["sleep", "0.01"]).wait(5), len(ticks) > before + 1)
+            print(child(kind, "echo tea", stdout=subprocess.PIPE).communicate(timeout=20))
+        print(child(Popen, "exit 3").wait(20))
         print(Popen is subprocess.Popen)
         import multiprocessing
         context = multiprocessing.get_context("fork")
@@ -192,8 +208,8 @@ def test_patched_popen_is_the_standard_one():
     """
     done = std.run(python(script), capture_output=True, text=True, timeout=30)
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["(b'tea\\n', None) True"] * 3 + [
-        "0 True",
+    assert done.stdout.splitlines() == ["(b'tea\\n', None)"] * 3 + [
+        "3",
         "True",
         "child",
         "0",
