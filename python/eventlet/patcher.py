@@ -267,7 +267,7 @@ def original(modname):
     return sys.modules[key]
 
 
-# `import __original_module_threading` is what OpenStack's services do after they have patched.
+# Cinder does `import __original_module_threading` after it has patched.
 made_by(_ORIGINAL, original)
 
 
